@@ -1,0 +1,103 @@
+package contracts
+
+import (
+	"slices"
+	"time"
+)
+
+// EventKind names what happened.
+type EventKind string
+
+// The closed list of event kinds.
+const (
+	EventDeviceOnline        EventKind = "DeviceOnline"
+	EventDeviceOffline       EventKind = "DeviceOffline"
+	EventDeviceRegistered    EventKind = "DeviceRegistered"
+	EventDeviceRemoved       EventKind = "DeviceRemoved"
+	EventDeviceEnrolled      EventKind = "DeviceEnrolled"
+	EventDeviceRevoked       EventKind = "DeviceRevoked"
+	EventDeviceRestored      EventKind = "DeviceRestored"
+	EventEnrollmentRefused   EventKind = "EnrollmentRefused"
+	EventAccessDenied        EventKind = "AccessDenied"
+	EventDesiredStateRefused EventKind = "DesiredStateRefused"
+	EventDesiredStateLost    EventKind = "DesiredStateLost"
+	EventDeploymentApplied   EventKind = "DeploymentApplied"
+	EventDeploymentDeleted   EventKind = "DeploymentDeleted"
+	EventDeploymentRemoved   EventKind = "DeploymentRemoved"
+	EventRolloutComplete     EventKind = "RolloutComplete"
+	EventWorkloadFailed      EventKind = "WorkloadFailed"
+	EventWorkloadRecovered   EventKind = "WorkloadRecovered"
+	EventCommandExecuted     EventKind = "CommandExecuted"
+	EventOperatorLeading     EventKind = "OperatorLeading"
+)
+
+// EventKinds returns the closed list of event kinds.
+func EventKinds() []EventKind {
+	return []EventKind{
+		EventDeviceOnline, EventDeviceOffline, EventDeviceRegistered, EventDeviceRemoved,
+		EventDeviceEnrolled, EventDeviceRevoked, EventDeviceRestored, EventEnrollmentRefused,
+		EventAccessDenied, EventDesiredStateRefused, EventDesiredStateLost,
+		EventDeploymentApplied, EventDeploymentDeleted, EventDeploymentRemoved,
+		EventRolloutComplete, EventWorkloadFailed, EventWorkloadRecovered,
+		EventCommandExecuted, EventOperatorLeading,
+	}
+}
+
+// Validate accepts the kinds of the closed list.
+func (k EventKind) Validate() error {
+	if slices.Contains(EventKinds(), k) {
+		return nil
+	}
+	return invalid("", "%q is not a known event kind", k)
+}
+
+// Event is one thing that happened, for the audit.
+type Event struct {
+	Time time.Time `json:"time"`
+	Kind EventKind `json:"kind"`
+	// Device and Deployment say what it happened to; at least one is set.
+	Device     DeviceID       `json:"device,omitempty"`
+	Deployment DeploymentName `json:"deployment,omitempty"`
+	// Reason is one word, such as a Reason or a RefusalReason.
+	Reason string `json:"reason,omitempty"`
+	// Message is for people; it never holds secrets.
+	Message string `json:"message,omitempty"`
+	// Actor is who caused it: "operator", "cli:<user>", "device".
+	Actor string `json:"actor,omitempty"`
+}
+
+// About returns the last token of the event's subject: the device, or the
+// deployment when no device is concerned.
+func (e Event) About() string {
+	if e.Device != "" {
+		return string(e.Device)
+	}
+	return string(e.Deployment)
+}
+
+// Validate checks the kind, the names and the length of texts.
+func (e Event) Validate() error {
+	if err := e.Kind.Validate(); err != nil {
+		return in("kind", err)
+	}
+	if e.Device == "" && e.Deployment == "" {
+		return invalid("device", "device or deployment must be set")
+	}
+	if e.Device != "" {
+		if err := e.Device.Validate(); err != nil {
+			return in("device", err)
+		}
+	}
+	if e.Deployment != "" {
+		if err := e.Deployment.Validate(); err != nil {
+			return in("deployment", err)
+		}
+	}
+	if len(e.Reason) > maxNameLength {
+		return invalid("reason", "must be at most %d bytes", maxNameLength)
+	}
+	if len(e.Actor) > 256 {
+		return invalid("actor", "must be at most 256 bytes")
+	}
+	return checkMessage(e.Message)
+}

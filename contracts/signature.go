@@ -1,0 +1,119 @@
+package contracts
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
+// signingDomain separates signatures over desired state from any other use of
+// the same key.
+const signingDomain = "harmony-fleet/desired-state/v1\x00"
+
+// publicKeyPrefix names the algorithm in the text form of a public key.
+const publicKeyPrefix = "ed25519:"
+
+var (
+	// ErrUnknownKey is returned when no trusted key has the signature's key ID.
+	ErrUnknownKey = errors.New("signed by a key that is not trusted here")
+	// ErrBadSignature is returned when the signature does not fit the document.
+	ErrBadSignature = errors.New("signature does not fit the document")
+)
+
+// Signed is a signed document: the exact bytes that were signed, and the
+// signature. {"document": <raw JSON>, "signature": {"keyID", "sig"}}.
+type Signed struct {
+	Document  json.RawMessage `json:"document"`
+	Signature Signature       `json:"signature"`
+}
+
+// Signature is an Ed25519 signature over a domain-separating prefix followed
+// by the document's raw bytes.
+type Signature struct {
+	// KeyID is the first 8 bytes of the SHA-256 of the public key, in hex.
+	KeyID string `json:"keyID"`
+	// Sig is the 64-byte signature, base64 on the wire.
+	Sig []byte `json:"sig"`
+}
+
+// KeyID names a public key in signatures.
+func KeyID(key ed25519.PublicKey) string {
+	sum := sha256.Sum256(key)
+	return hex.EncodeToString(sum[:8])
+}
+
+// FormatPublicKey returns "ed25519:<base64>", the form used in configuration.
+func FormatPublicKey(key ed25519.PublicKey) string {
+	return publicKeyPrefix + base64.StdEncoding.EncodeToString(key)
+}
+
+// ParsePublicKey reads the form of FormatPublicKey.
+func ParsePublicKey(s string) (ed25519.PublicKey, error) {
+	encoded, ok := strings.CutPrefix(s, publicKeyPrefix)
+	if !ok {
+		return nil, invalid("", "a fleet public key begins with %q", publicKeyPrefix)
+	}
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(key) != ed25519.PublicKeySize {
+		return nil, invalid("", "a fleet public key is %q and %d bytes in base64", publicKeyPrefix, ed25519.PublicKeySize)
+	}
+	return key, nil
+}
+
+// Sign signs document, which must be the compact JSON that Encode returns, and
+// returns the encoded envelope.
+func Sign(document []byte, key ed25519.PrivateKey) []byte {
+	public, _ := key.Public().(ed25519.PublicKey)
+	return SignAs(document, KeyID(public), key)
+}
+
+// SignAs is Sign with the key's ID already known. A publisher of a whole fleet
+// saves the hash.
+func SignAs(document []byte, keyID string, key ed25519.PrivateKey) []byte {
+	message := make([]byte, 0, len(signingDomain)+len(document))
+	message = append(append(message, signingDomain...), document...)
+	sig := ed25519.Sign(key, message)
+
+	const head, middle, last, tail = `{"document":`, `,"signature":{"keyID":"`, `","sig":"`, `"}}`
+	size := len(head) + len(document) + len(middle) + len(keyID) + len(last) + base64.StdEncoding.EncodedLen(len(sig)) + len(tail)
+	out := make([]byte, 0, size)
+	out = append(append(out, head...), document...)
+	out = append(append(out, middle...), keyID...)
+	out = append(out, last...)
+	out = base64.StdEncoding.AppendEncode(out, sig)
+	return append(out, tail...)
+}
+
+// Validate checks the envelope's form, not the signature itself.
+func (s Signed) Validate() error {
+	if len(s.Document) == 0 {
+		return invalid("document", "must not be empty")
+	}
+	if len(s.Signature.KeyID) != 16 {
+		return invalid("signature.keyID", "must be 16 hexadecimal digits")
+	}
+	if len(s.Signature.Sig) != ed25519.SignatureSize {
+		return invalid("signature.sig", "must be %d bytes in base64", ed25519.SignatureSize)
+	}
+	return nil
+}
+
+// Verify checks the signature against the trusted keys and returns nil,
+// ErrUnknownKey or ErrBadSignature.
+func (s Signed) Verify(trusted []ed25519.PublicKey) error {
+	message := append([]byte(signingDomain), s.Document...)
+	for _, key := range trusted {
+		if KeyID(key) != s.Signature.KeyID {
+			continue
+		}
+		if ed25519.Verify(key, message, s.Signature.Sig) {
+			return nil
+		}
+		return ErrBadSignature
+	}
+	return ErrUnknownKey
+}
