@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// event is one line of go test -json; see "go doc test2json".
+type event struct {
+	Action      string
+	Package     string
+	ImportPath  string // of build events
+	Test        string
+	Elapsed     float64
+	Output      string
+	FailedBuild string // the ImportPath of the build that kept the package from running
+}
+
+// testModule runs the module's tests to the end and feeds their events to results.
+// Cancelling ctx interrupts them.
+func testModule(ctx context.Context, root string, module selection, args []string, results *summary) {
+	cmd := exec.CommandContext(ctx, "go", append(args[:len(args):len(args)], module.patterns...)...)
+	cmd.Dir = filepath.Join(root, filepath.FromSlash(module.dir))
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+
+	results.startModule(module.dir)
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		results.failed(fmt.Sprintf("%s: go test did not start: %v", module.dir, err))
+		return
+	}
+	lines := bufio.NewReader(stdout)
+	for {
+		line, readErr := lines.ReadBytes('\n')
+		if len(bytes.TrimSpace(line)) > 0 {
+			var e event
+			if json.Unmarshal(line, &e) == nil {
+				results.event(e)
+			} else {
+				stderr.Write(line) // the go command, rather than a test, has spoken
+			}
+		}
+		if readErr != nil {
+			break
+		}
+	}
+	err = cmd.Wait()
+	results.endModule(err, strings.TrimSpace(stderr.String()))
+}
