@@ -79,7 +79,8 @@ check-go:
 	minor=$${version#go1.}; minor=$${minor%%[!0-9]*}; \
 	if [ -z "$$version" ] || { [[ $$version == go1.* ]] && [ "$${minor:-0}" -lt $(GO_MINOR) ]; }; then \
 		echo "Go 1.$(GO_MINOR) or newer is needed; found: $${version:-no working go command in PATH}." >&2; \
-		echo "Install it from https://go.dev/dl/, or with: apt-get install golang-1.$(GO_MINOR) (then put /usr/lib/go-1.$(GO_MINOR)/bin in PATH)." >&2; \
+		echo "Install it from https://go.dev/dl/, or, where the distribution has it, with: apt-get install golang-1.$(GO_MINOR) (then put /usr/lib/go-1.$(GO_MINOR)/bin in PATH)." >&2; \
 		echo "With Go 1.21 or newer it is also enough to set GOTOOLCHAIN=auto, which downloads it." >&2; \
 		exit 1; \
-	fi
+	fi; \
+	go list -m >/dev/null # a broken go.work must not pass for one without modules

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,7 +28,7 @@ type event struct {
 // testModule runs the module's tests to the end and feeds their events to results.
 // Cancelling ctx interrupts them.
 func testModule(ctx context.Context, root string, module selection, args []string, results *summary) {
-	cmd := exec.CommandContext(ctx, "go", append(args[:len(args):len(args)], module.patterns...)...)
+	cmd := exec.CommandContext(ctx, "go", slices.Concat(args, module.patterns)...)
 	cmd.Dir = filepath.Join(root, filepath.FromSlash(module.dir))
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
