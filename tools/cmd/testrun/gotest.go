@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -26,13 +27,16 @@ type event struct {
 }
 
 // testModule runs the module's tests to the end and feeds their events to results.
-// Cancelling ctx interrupts them.
+// Cancelling ctx ends them.
 func testModule(ctx context.Context, root string, module selection, args []string, results *summary) {
 	cmd := exec.CommandContext(ctx, "go", slices.Concat(args, module.patterns)...)
 	cmd.Dir = filepath.Join(root, filepath.FromSlash(module.dir))
 	cmd.Env = append(os.Environ(), "GOWORK=off")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 10 * time.Second
+	// The go command does not stop its test binaries when it is interrupted, so they are
+	// signalled as one process group, and none outlives this function.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 2 * time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 
@@ -61,5 +65,8 @@ func testModule(ctx context.Context, root string, module selection, args []strin
 		}
 	}
 	err = cmd.Wait()
+	if ctx.Err() != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // usually nobody is left
+	}
 	results.endModule(err, strings.TrimSpace(stderr.String()))
 }

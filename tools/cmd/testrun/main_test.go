@@ -2,10 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -58,28 +62,30 @@ func TestHang(t *testing.T) { select {} }
 `
 )
 
+// put writes a file below root.
+func put(t *testing.T, root, name, content string) {
+	t.Helper()
+	file := filepath.Join(root, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // testrun runs the command on a workspace of modules with the given test file each, and
 // returns the exit code, the output and its last line.
 func testrun(t *testing.T, modules map[string]string, ci string, args ...string) (int, string, string) {
 	t.Helper()
 	root := t.TempDir()
-	put := func(name, content string) {
-		t.Helper()
-		file := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	work := "go 1.26.0\n"
 	for dir, test := range modules {
 		work += "\nuse ./" + dir + "\n"
-		put(dir+"/go.mod", goMod)
-		put(dir+"/m_test.go", test)
+		put(t, root, dir+"/go.mod", goMod)
+		put(t, root, dir+"/m_test.go", test)
 	}
-	put("go.work", work)
+	put(t, root, "go.work", work)
 	// One of the tests below is about a module that cannot find its dependency.
 	t.Setenv("GOPROXY", "off")
 	t.Setenv("GOFLAGS", "-mod=mod")
@@ -178,6 +184,64 @@ func TestRun(t *testing.T) {
 				t.Log(out)
 			}
 		})
+	}
+}
+
+// TestRunInterrupted cancels a run while a test hangs and ignores the interrupt, and
+// expects that test's process to be gone: the connection it holds breaks.
+func TestRunInterrupted(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	t.Setenv("HELD_BY", listener.Addr().String())
+
+	root := t.TempDir()
+	put(t, root, "go.work", "go 1.26.0\n\nuse ./a\n")
+	put(t, root, "a/go.mod", goMod)
+	put(t, root, "a/m_test.go", `package m
+
+import (
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+)
+
+func TestHang(t *testing.T) {
+	signal.Ignore(syscall.SIGINT)
+	conn, err := net.Dial("tcp", os.Getenv("HELD_BY"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	select {}
+}
+`)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out bytes.Buffer
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"-root", root, "-count", "1"}, "", &out, &out)
+		listener.Close() // unblocks Accept when the test never got to connect
+	}()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatalf("testrun ended by itself with exit code %d:\n%s", <-done, out.String())
+	}
+	defer conn.Close()
+	cancel()
+	if code := <-done; code != 1 || !strings.HasSuffix(out.String(), "\n0 passed, 1 failed, 0 skipped\n") {
+		t.Errorf("want exit code 1 and the counts, got %d:\n%s", code, out.String())
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the process of the hanging test is still there")
 	}
 }
 
