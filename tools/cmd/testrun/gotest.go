@@ -37,7 +37,7 @@ func testModule(ctx context.Context, root string, module selection, args []strin
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = 2 * time.Second
-	var stderr bytes.Buffer
+	var stderr, stray bytes.Buffer // stray lines on stdout: the go command's own words, not a test's
 	cmd.Stderr = &stderr
 
 	results.startModule(module.dir)
@@ -57,7 +57,7 @@ func testModule(ctx context.Context, root string, module selection, args []strin
 			if json.Unmarshal(line, &e) == nil {
 				results.event(e)
 			} else {
-				stderr.Write(line) // the go command, rather than a test, has spoken
+				stray.Write(line)
 			}
 		}
 		if readErr != nil {
@@ -68,5 +68,5 @@ func testModule(ctx context.Context, root string, module selection, args []strin
 	if ctx.Err() != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // usually nobody is left
 	}
-	results.endModule(err, strings.TrimSpace(stderr.String()))
+	results.endModule(err, strings.TrimSpace(stray.String()+stderr.String()))
 }
