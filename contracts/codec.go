@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 )
 
-// MaxDocumentBytes bounds every document on the wire. Larger input is refused
-// before it is parsed. The broker's own limit (1 MiB) stays above it.
-const MaxDocumentBytes = 512 << 10
+const (
+	// MaxDocumentBytes bounds every document on the wire. Larger input is
+	// refused before it is parsed. The broker's own limit (1 MiB) stays above it.
+	MaxDocumentBytes = 512 << 10
+	// MaxEnvelopeBytes is what Signed and CommandReply may add to the document
+	// that they carry.
+	MaxEnvelopeBytes = 1 << 10
+)
 
 // Document is a wire document that can check itself.
 type Document interface {
@@ -19,42 +23,31 @@ type Document interface {
 	Validate() error
 }
 
-// FieldError says which field of a document is wrong and why. Field is a
-// dotted path such as "spec.score.data.services[0].image", "" for the whole.
-type FieldError struct {
-	Field  string
-	Reason string
-}
-
-// Error is "field: reason".
-func (e *FieldError) Error() string {
-	if e.Field == "" {
-		return e.Reason
-	}
-	return e.Field + ": " + e.Reason
-}
-
 // DecodeError says that bytes are not a valid document of the named type.
-// Its cause (a *FieldError, or an error of encoding/json) is reachable.
+// Its cause, a *FieldError, is reachable.
 type DecodeError struct {
 	Type  string
 	Cause error
 }
 
-// Error never quotes the input: it may hold secrets.
+// Error is "decode type: field: reason"; see FieldError for what it may quote.
 func (e *DecodeError) Error() string { return "decode " + e.Type + ": " + e.Cause.Error() }
 
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.Cause }
 
-// Decode parses and validates one JSON document. Unknown fields are ignored;
-// anything after the document is an error. All errors are *DecodeError.
+// Decode parses and validates one JSON document. Unknown fields are ignored, a
+// null counts as a field left out, and as ever in encoding/json the last of two
+// equal keys is taken and a key matches in any case: documents between programs
+// are signed or belong to one writer, so there is nobody to be deceived. Anything
+// after the document is an error. All errors are *DecodeError.
 func Decode[D Document](data []byte) (D, error) {
 	return decode[D](data, false)
 }
 
-// DecodeStrict is Decode for what people write: an unknown field is an error
-// that names it.
+// DecodeStrict is Decode for what people write: an unknown or misspelt field, a
+// field written twice, and a null in a list or a map are errors that name the
+// place.
 func DecodeStrict[D Document](data []byte) (D, error) {
 	return decode[D](data, true)
 }
@@ -62,8 +55,8 @@ func DecodeStrict[D Document](data []byte) (D, error) {
 func decode[D Document](data []byte, strict bool) (D, error) {
 	var doc, zero D
 	name := reflect.TypeFor[D]().Name()
-	if len(data) > MaxDocumentBytes {
-		return zero, &DecodeError{Type: name, Cause: tooLarge(len(data))}
+	if err := checkSize(doc, len(data)); err != nil {
+		return zero, &DecodeError{Type: name, Cause: err}
 	}
 	if err := unmarshal(data, &doc, strict); err != nil {
 		return zero, &DecodeError{Type: name, Cause: err}
@@ -75,94 +68,82 @@ func decode[D Document](data []byte, strict bool) (D, error) {
 }
 
 // Encode validates doc and returns its JSON: compact, fields in declared
-// order, map keys sorted, so equal documents have equal bytes.
+// order, map keys sorted, absent lists as [], so equal documents have equal
+// bytes. The *FieldError of a document that is not valid is reachable.
 func Encode[D Document](doc D) ([]byte, error) {
 	name := reflect.TypeFor[D]().Name()
 	if err := doc.Validate(); err != nil {
-		return nil, &DecodeError{Type: name, Cause: err}
+		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
-	data, err := json.Marshal(doc)
+	data, err := marshal(doc)
 	if err != nil {
-		return nil, &DecodeError{Type: name, Cause: err}
+		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
-	if len(data) > MaxDocumentBytes {
-		return nil, &DecodeError{Type: name, Cause: tooLarge(len(data))}
+	if err := checkSize(doc, len(data)); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
 	return data, nil
 }
 
-func tooLarge(size int) error {
-	return &FieldError{Reason: fmt.Sprintf("document has %d bytes, at most %d are allowed", size, MaxDocumentBytes)}
-}
-
-func unmarshal(data []byte, into any, strict bool) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	if err := decoder.Decode(into); err != nil {
-		return asFieldError(err)
+func checkSize(doc any, size int) error {
+	most := MaxDocumentBytes
+	switch doc.(type) {
+	case Signed, CommandReply:
+		most += MaxEnvelopeBytes
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return &FieldError{Reason: "holds something after the JSON document"}
-	}
-	if strict {
-		return checkUnknownFields(data, reflect.TypeOf(into).Elem())
+	if size > most {
+		return invalid("", "document has %d bytes, at most %d are allowed", size, most)
 	}
 	return nil
 }
 
-// asFieldError words the errors of encoding/json without the input's text.
-func asFieldError(err error) error {
-	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return invalid(mismatch.Field, "must be %s, is a JSON %s", describeKind(mismatch.Type), mismatch.Value)
+// marshal does not escape <, > and &: the bytes of a nested raw document stay
+// what they are, and commands stay readable.
+func marshal(doc any) ([]byte, error) {
+	switch d := doc.(type) {
+	case Signed:
+		return d.marshal()
+	case interface{ canonical() Document }:
+		doc = d.canonical()
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return &FieldError{Reason: "ends before the JSON document is complete"}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(doc); err != nil {
+		return nil, err
 	}
-	return err
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
 
-func describeKind(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Bool:
-		return "true or false"
-	case reflect.String:
-		return "a string"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.Map, reflect.Struct:
-		return "an object"
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return "a whole number of at least 0"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return "a whole number"
-	default:
-		return "a number"
+func unmarshal(data []byte, into any, strict bool) error {
+	if isNull(bytes.TrimSpace(data)) {
+		return invalid("", "must not be empty or null")
 	}
-}
-
-// in prefixes the field path of a *FieldError with the place it was found in.
-func in(place string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if field, ok := errors.AsType[*FieldError](err); ok {
-		path := place
-		if field.Field != "" {
-			if field.Field[0] == '[' {
-				path += field.Field
-			} else {
-				path += "." + field.Field
-			}
+	shape := reflect.TypeOf(into).Elem()
+	if err := json.Unmarshal(data, into); err != nil {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return invalid("", "is not valid JSON at byte %d: %v", syntax.Offset, syntax)
 		}
-		return &FieldError{Field: path, Reason: field.Reason}
+		// encoding/json neither names the place in a list nor keeps the input
+		// out of its text, so the mistake is looked up again.
+		if found := checkShape(data, shape, strict); found != nil {
+			return found
+		}
+		return invalid("", "does not have the form of this document")
 	}
-	return &FieldError{Field: place, Reason: err.Error()}
+	if strict {
+		return checkShape(data, shape, true)
+	}
+	return nil
 }
 
-// inItem is in for an element of a list.
-func inItem(list string, index int, err error) error {
-	return in(fmt.Sprintf("%s[%d]", list, index), err)
+// nonNil returns list, or an empty list instead of nil.
+func nonNil[E any](list []E) []E {
+	if list == nil {
+		return []E{}
+	}
+	return list
 }
 
-func invalid(field, format string, args ...any) error {
-	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...)}
-}
+// isNull reports whether a raw value is absent.
+func isNull(raw []byte) bool { return len(raw) == 0 || string(raw) == "null" }

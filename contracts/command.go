@@ -2,6 +2,7 @@ package contracts
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"time"
 )
@@ -48,15 +49,15 @@ type CommandError struct {
 // Validate requires a result or an error, not both.
 func (r CommandReply) Validate() error {
 	if r.Error != nil {
-		if r.Error.Kind == "" {
-			return invalid("error.kind", "must not be empty")
+		if r.Error.Kind == "" || len(r.Error.Kind) > maxNameLength {
+			return invalid("error.kind", "must be 1 to %d bytes", maxNameLength)
 		}
-		if len(r.Result) > 0 {
+		if !isNull(r.Result) {
 			return invalid("result", "must be empty when there is an error")
 		}
 		return in("error", checkMessage(r.Error.Message))
 	}
-	if len(r.Result) == 0 {
+	if isNull(r.Result) {
 		return invalid("result", "must not be empty when there is no error")
 	}
 	return nil
@@ -76,8 +77,13 @@ type PingResult struct {
 	Uptime Duration  `json:"uptime"`
 }
 
-// Validate checks the version.
-func (p PingResult) Validate() error { return checkVersion("agentVersion", p.AgentVersion) }
+// Validate checks the version and the uptime.
+func (p PingResult) Validate() error {
+	if err := checkVersion("agentVersion", p.AgentVersion); err != nil {
+		return err
+	}
+	return checkDuration("uptime", p.Uptime, 0, math.MaxInt64)
+}
 
 // MaxLogChunk bounds the log bytes of one reply.
 const MaxLogChunk = 64 << 10
@@ -110,8 +116,8 @@ func (l LogsRequest) Validate() error {
 			return invalid("service", "%s", reason)
 		}
 	}
-	if len(l.Session) > maxNameLength {
-		return invalid("session", "must be at most %d bytes", maxNameLength)
+	if err := checkText("session", l.Session, maxNameLength); err != nil {
+		return err
 	}
 	return checkDuration("wait", l.Wait, 0, 30*time.Second)
 }
@@ -133,7 +139,7 @@ func (l LogsResult) Validate() error {
 	if !l.End && l.Session == "" {
 		return invalid("session", "must be set until the end")
 	}
-	return nil
+	return checkText("session", l.Session, maxNameLength)
 }
 
 // MaxExecOutput bounds the output of one command.
@@ -151,15 +157,20 @@ type ExecRequest struct {
 
 // Validate checks the command and the timeout.
 func (e ExecRequest) Validate() error {
-	if len(e.Command) == 0 || e.Command[0] == "" {
-		return invalid("command", "must not be empty")
-	}
-	if err := Command(e.Command).Validate(); err != nil {
+	if err := Command(e.Command).checkProgram(); err != nil {
 		return in("command", err)
 	}
 	if e.Deployment != "" {
 		if err := e.Deployment.Validate(); err != nil {
 			return in("deployment", err)
+		}
+	}
+	if e.Service != "" {
+		if e.Deployment == "" {
+			return invalid("service", "must be empty when no deployment is named")
+		}
+		if reason := checkLabel(e.Service); reason != "" {
+			return invalid("service", "%s", reason)
 		}
 	}
 	return checkDuration("timeout", e.Timeout, time.Second, 10*time.Minute)
@@ -191,10 +202,22 @@ type DescribeResult struct {
 	Uptime            Duration  `json:"uptime"`
 }
 
-// Validate checks both parts.
+// Validate checks both parts, the generation and the uptime.
 func (d DescribeResult) Validate() error {
 	if err := d.Info.Validate(); err != nil {
 		return in("info", err)
 	}
-	return in("report", d.Report.Validate())
+	if err := d.Report.Validate(); err != nil {
+		return in("report", err)
+	}
+	if d.DesiredGeneration > MaxGeneration {
+		return invalid("desiredGeneration", "must be at most %d", uint64(MaxGeneration))
+	}
+	return checkDuration("uptime", d.Uptime, 0, math.MaxInt64)
+}
+
+// canonical writes no null for an empty list.
+func (d DescribeResult) canonical() Document {
+	d.Report.Deployments = nonNil(d.Report.Deployments)
+	return d
 }

@@ -2,6 +2,7 @@ package contracts
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -12,22 +13,38 @@ type Command []string
 // name the field, is called.
 const malformedCommand = "\x00"
 
-// UnmarshalJSON reads a list of strings, or one string.
+// UnmarshalJSON reads a list of strings, or one string. A null changes nothing.
 func (c *Command) UnmarshalJSON(data []byte) error {
+	if isNull(data) {
+		return nil
+	}
 	var one string
 	if json.Unmarshal(data, &one) == nil {
 		*c = Command{one}
 		return nil
 	}
-	var list []string
-	if json.Unmarshal(data, &list) != nil {
-		list = []string{malformedCommand}
+	var list []*string // a null is not an empty argument
+	if json.Unmarshal(data, &list) != nil || slices.Contains(list, nil) {
+		*c = Command{malformedCommand}
+		return nil
 	}
-	*c = list
+	*c = make(Command, len(list))
+	for i, argument := range list {
+		(*c)[i] = *argument
+	}
 	return nil
 }
 
-// Validate refuses NUL bytes, which no argument can hold.
+// checkProgram is Validate for a command that must name a program.
+func (c Command) checkProgram() error {
+	if len(c) == 0 || c[0] == "" {
+		return invalid("", "must not be empty")
+	}
+	return c.Validate()
+}
+
+// Validate refuses NUL bytes, which no argument can hold. Arguments may be
+// secrets and are never quoted.
 func (c Command) Validate() error {
 	if len(c) == 1 && c[0] == malformedCommand {
 		return invalid("", "must be a list of strings, or one string")

@@ -70,8 +70,8 @@ func (d DeploymentRecord) Validate() error {
 	default:
 		return invalid("origin", "%q is unknown: use cli or kubernetes", d.Origin)
 	}
-	if len(d.ChangeCause) > maxMessage {
-		return invalid("changeCause", "must be at most %d bytes", maxMessage)
+	if err := checkText("changeCause", d.ChangeCause, MaxMessageBytes); err != nil {
+		return err
 	}
 	if d.Spec.TargetSelector == nil {
 		return invalid("spec.targetSelector", "is required")
@@ -164,14 +164,33 @@ func (s DeploymentStatus) Condition(t ConditionType) Condition {
 
 // Validate checks counts, conditions and problems.
 func (s DeploymentStatus) Validate() error {
-	counts := []int{s.Matched, s.Updated, s.Pending, s.Running, s.Degraded, s.Failed, s.Offline}
-	if slices.Min(counts) < 0 {
-		return invalid("matched", "counts must not be negative")
+	if s.ObservedGeneration > MaxGeneration {
+		return invalid("observedGeneration", "must be at most %d", uint64(MaxGeneration))
+	}
+	counts := []struct {
+		field string
+		value int
+	}{
+		{"matched", s.Matched},
+		{"updated", s.Updated},
+		{"pending", s.Pending},
+		{"running", s.Running},
+		{"degraded", s.Degraded},
+		{"failed", s.Failed},
+		{"offline", s.Offline},
+	}
+	for _, count := range counts {
+		if count.value < 0 {
+			return invalid(count.field, "must not be negative")
+		}
 	}
 	if len(s.Conditions) > 16 {
 		return invalid("conditions", "has %d entries, at most 16 are allowed", len(s.Conditions))
 	}
 	for i, condition := range s.Conditions {
+		if condition.Type == "" {
+			return inItem("conditions", i, invalid("type", "must not be empty"))
+		}
 		switch condition.Status {
 		case ConditionTrue, ConditionFalse, ConditionUnknown:
 		default:
@@ -187,6 +206,9 @@ func (s DeploymentStatus) Validate() error {
 		}
 		if err := problem.Phase.Validate(); err != nil {
 			return inItem("problems", i, in("phase", err))
+		}
+		if err := problem.Reason.Validate(); err != nil {
+			return inItem("problems", i, in("reason", err))
 		}
 	}
 	return nil

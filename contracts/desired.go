@@ -8,7 +8,8 @@ const (
 	// no higher one exists, and so that every JSON reader holds them exactly.
 	MaxGeneration = 1<<53 - 1
 
-	// DefaultHeartbeatInterval is used when a desired state names none.
+	// DefaultHeartbeatInterval is used before the first desired state and by an
+	// operator that is told no other.
 	DefaultHeartbeatInterval = Duration(30 * time.Second)
 )
 
@@ -60,6 +61,12 @@ func (d DesiredState) Validate() error {
 		return err
 	}
 	return checkDuration("heartbeatInterval", d.HeartbeatInterval, time.Second, time.Hour)
+}
+
+// canonical writes no null for an empty list.
+func (d DesiredState) canonical() Document {
+	d.Deployments = nonNil(d.Deployments)
+	return d
 }
 
 func (d DesiredDeployment) validate() error {

@@ -1,9 +1,14 @@
 package contracts
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
+
+// maxPublicKey bounds a public key in PEM, in bytes.
+const maxPublicKey = 4096
 
 // DeviceRecord is a registered device: what people and the enrollment decide
 // about it. What the device says about itself is elsewhere.
@@ -26,10 +31,7 @@ func (d DeviceRecord) Validate() error {
 	if err := CheckPeoplesLabels(d.Labels); err != nil {
 		return in("labels", err)
 	}
-	if len(d.PublicKey) > 4096 {
-		return invalid("publicKey", "must be at most 4096 bytes")
-	}
-	return nil
+	return checkText("publicKey", d.PublicKey, maxPublicKey)
 }
 
 // CheckPeoplesLabels checks labels that a person sets on a device: besides the
@@ -38,7 +40,7 @@ func CheckPeoplesLabels(labels Labels) error {
 	if err := labels.Validate(); err != nil {
 		return err
 	}
-	for key := range labels {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		if strings.HasPrefix(key, ReportedLabelPrefix) {
 			return invalid("", "label key %q: %s… is what devices say about themselves and cannot be set", key, ReportedLabelPrefix)
 		}

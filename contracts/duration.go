@@ -23,8 +23,11 @@ func (d Duration) String() string { return time.Duration(d).String() }
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
 
 // UnmarshalJSON reads a Go duration string. A bare number is refused by the
-// document's Validate, because its unit would be a guess.
+// document's Validate, because its unit would be a guess. A null changes nothing.
 func (d *Duration) UnmarshalJSON(data []byte) error {
+	if isNull(data) {
+		return nil
+	}
 	*d = malformed
 	var s string
 	if err := json.Unmarshal(data, &s); err != nil {

@@ -1,7 +1,6 @@
 package contracts
 
 import (
-	"encoding/hex"
 	"slices"
 	"time"
 )
@@ -75,13 +74,13 @@ func (e EnrollmentIntent) Validate() error {
 	if err := e.State.Validate(); err != nil {
 		return in("state", err)
 	}
-	if sum, err := hex.DecodeString(e.TokenHash); err != nil || len(sum) != 32 {
-		return invalid("tokenHash", "must be 64 hexadecimal digits")
+	if !isLowerHex(e.TokenHash, 64) {
+		return invalid("tokenHash", "must be 64 hexadecimal digits in lower case")
 	}
-	if len(e.PublicKey) > 4096 {
-		return invalid("publicKey", "must be at most 4096 bytes")
+	if err := checkText("publicKey", e.PublicKey, maxPublicKey); err != nil {
+		return err
 	}
-	return in("reason", checkMessage(e.Reason))
+	return checkText("reason", e.Reason, MaxMessageBytes)
 }
 
 // Validate accepts the states of the closed list.
@@ -101,16 +100,22 @@ func (r EnrollRequest) Validate() error {
 	if r.Token == "" || len(r.Token) > 1024 {
 		return invalid("token", "must be 1 to 1024 bytes")
 	}
-	if r.PublicKey == "" || len(r.PublicKey) > 4096 {
-		return invalid("publicKey", "must be 1 to 4096 bytes")
+	if r.PublicKey == "" {
+		return invalid("publicKey", "must not be empty")
+	}
+	if err := checkText("publicKey", r.PublicKey, maxPublicKey); err != nil {
+		return err
 	}
 	return in("inventory", r.Inventory.validate())
 }
 
-// Validate checks the state and, when there is one, the credential.
+// Validate checks the state, the reason's length and, when there is one, the credential.
 func (r EnrollReply) Validate() error {
 	if err := r.State.Validate(); err != nil {
 		return in("state", err)
+	}
+	if err := checkText("reason", r.Reason, MaxMessageBytes); err != nil {
+		return err
 	}
 	if r.Credential == nil {
 		return nil
@@ -120,11 +125,23 @@ func (r EnrollReply) Validate() error {
 
 // Validate checks that a device could connect with it.
 func (c DeviceCredential) Validate() error {
-	if c.Issuer == "" || c.UserID == "" || c.KeyID == "" {
-		return invalid("issuer", "issuer, userID and keyID must be set")
+	required := []struct{ field, value string }{
+		{"issuer", c.Issuer},
+		{"userID", c.UserID},
+		{"keyID", c.KeyID},
+	}
+	for _, text := range required {
+		if text.value == "" {
+			return invalid(text.field, "must not be empty")
+		}
 	}
 	if len(c.Servers) == 0 {
 		return invalid("servers", "must hold at least one URL")
+	}
+	for i, server := range c.Servers {
+		if server == "" {
+			return inItem("servers", i, invalid("", "must not be empty"))
+		}
 	}
 	if len(c.SigningKeys) == 0 {
 		return invalid("signingKeys", "must hold at least one key")

@@ -93,11 +93,11 @@ func (e Event) Validate() error {
 			return in("deployment", err)
 		}
 	}
-	if len(e.Reason) > maxNameLength {
-		return invalid("reason", "must be at most %d bytes", maxNameLength)
+	if err := checkText("reason", e.Reason, maxNameLength); err != nil {
+		return err
 	}
-	if len(e.Actor) > 256 {
-		return invalid("actor", "must be at most 256 bytes")
+	if err := checkText("actor", e.Actor, maxText); err != nil {
+		return err
 	}
 	return checkMessage(e.Message)
 }

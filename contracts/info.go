@@ -2,6 +2,9 @@ package contracts
 
 import "time"
 
+// maxText bounds short free texts, in bytes.
+const maxText = 256
+
 // DeviceInfo is what a device says about itself, sent when it starts, when it
 // connects and when something in it changes.
 type DeviceInfo struct {
@@ -16,7 +19,8 @@ type DeviceInfo struct {
 	StartedAt time.Time `json:"startedAt"`
 }
 
-// Inventory is the device's hardware and system.
+// Inventory is the device's hardware and system. Texts have at most 256 bytes:
+// writers Clip what they find.
 type Inventory struct {
 	Hostname     string `json:"hostname,omitempty"`
 	OS           string `json:"os,omitempty"`
@@ -40,8 +44,8 @@ func (i DeviceInfo) Validate() error {
 	if err := checkVersion("agentVersion", i.AgentVersion); err != nil {
 		return err
 	}
-	if len(i.BootID) > maxNameLength {
-		return invalid("bootID", "must be at most %d bytes", maxNameLength)
+	if err := checkText("bootID", i.BootID, maxNameLength); err != nil {
+		return err
 	}
 	return in("inventory", i.Inventory.validate())
 }
@@ -57,16 +61,29 @@ func (i Inventory) validate() error {
 		{"model", i.Model},
 	}
 	for _, text := range texts {
-		if len(text.value) > 256 {
-			return invalid(text.field, "must be at most 256 bytes")
+		if err := checkText(text.field, text.value, maxText); err != nil {
+			return err
+		}
+	}
+	sizes := []struct {
+		field string
+		value int64
+	}{
+		{"cpus", int64(i.CPUs)},
+		{"memoryBytes", i.MemoryBytes},
+		{"diskBytes", i.DiskBytes},
+	}
+	for _, size := range sizes {
+		if size.value < 0 {
+			return invalid(size.field, "must not be negative")
 		}
 	}
 	if len(i.Runtimes) > 8 {
 		return invalid("runtimes", "has %d entries, at most 8 are allowed", len(i.Runtimes))
 	}
 	for n, runtime := range i.Runtimes {
-		if len(runtime) > 256 {
-			return inItem("runtimes", n, invalid("", "must be at most 256 bytes"))
+		if err := checkText("", runtime, maxText); err != nil {
+			return inItem("runtimes", n, err)
 		}
 	}
 	return nil

@@ -42,7 +42,7 @@ func (l Labels) Validate() error {
 func checkLabelKey(key string) error {
 	prefix, name, found := strings.Cut(key, "/")
 	if !found {
-		prefix, name = "", key
+		name = key
 	} else if !isSubdomain(prefix) {
 		return invalid("", "label key %q: the part before '/' must be a DNS name in lower case, at most 253 bytes", key)
 	}

@@ -15,8 +15,11 @@ type LeaseRecord struct {
 
 // Validate checks holder and TTL.
 func (l LeaseRecord) Validate() error {
-	if l.Holder == "" || len(l.Holder) > 256 {
-		return invalid("holder", "must be 1 to 256 bytes")
+	if l.Holder == "" {
+		return invalid("holder", "must not be empty")
+	}
+	if err := checkText("holder", l.Holder, maxText); err != nil {
+		return err
 	}
 	return checkDuration("ttl", l.TTL, time.Second, time.Hour)
 }

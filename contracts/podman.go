@@ -14,7 +14,8 @@ type PodmanV0 struct {
 // PodmanContainer is what services and init containers have in common.
 type PodmanContainer struct {
 	Name string `json:"name"`
-	// Image is a reference with a tag or a digest.
+	// Image is a reference, best with a digest; without a tag and a digest the
+	// engine takes the tag "latest".
 	Image string `json:"image"`
 	// PullPolicy is "missing" (default), "always" or "never".
 	PullPolicy PullPolicy `json:"pullPolicy,omitempty"`
@@ -162,8 +163,10 @@ func (c PodmanContainer) validate() error {
 	default:
 		return invalid("pullPolicy", "%q is unknown: use missing, always or never", c.PullPolicy)
 	}
-	if err := c.Command.Validate(); err != nil {
-		return in("command", err)
+	if len(c.Command) > 0 {
+		if err := c.Command.checkProgram(); err != nil {
+			return in("command", err)
+		}
 	}
 	if err := Command(c.Args).Validate(); err != nil {
 		return in("args", err)
@@ -181,7 +184,7 @@ func (c PodmanContainer) validate() error {
 	}
 	for i, target := range c.Tmpfs {
 		if !templated(target) && !isCleanAbsolute(target) {
-			return inItem("tmpfs", i, invalid("", "%q must be an absolute path", target))
+			return inItem("tmpfs", i, invalid("", "%q must be an absolute path without \":\", \",\", \"..\" or a '/' at its end", target))
 		}
 	}
 	for i, capability := range c.CapAdd {
@@ -193,10 +196,7 @@ func (c PodmanContainer) validate() error {
 }
 
 func (h Healthcheck) validate() error {
-	if len(h.Command) == 0 || h.Command[0] == "" {
-		return invalid("command", "must not be empty")
-	}
-	if err := h.Command.Validate(); err != nil {
+	if err := h.Command.checkProgram(); err != nil {
 		return in("command", err)
 	}
 	if err := checkDuration("interval", h.Interval, 0, 24*time.Hour); err != nil {

@@ -1,6 +1,9 @@
 package contracts
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // ProcessV0 runs supervised processes on the host itself.
 type ProcessV0 struct {
@@ -47,10 +50,7 @@ func (p ProcessV0) Validate() error {
 }
 
 func (s ProcessService) validate() error {
-	if len(s.Command) == 0 || s.Command[0] == "" {
-		return invalid("command", "must not be empty")
-	}
-	if err := s.Command.Validate(); err != nil {
+	if err := s.Command.checkProgram(); err != nil {
 		return in("command", err)
 	}
 	if err := Command(s.Args).Validate(); err != nil {
@@ -59,7 +59,7 @@ func (s ProcessService) validate() error {
 	if err := checkEnv(s.Env); err != nil {
 		return in("env", err)
 	}
-	if s.Dir != "" && !templated(s.Dir) && !path.IsAbs(s.Dir) {
+	if s.Dir != "" && !templated(s.Dir) && (!path.IsAbs(s.Dir) || strings.Contains(s.Dir, "\x00")) {
 		return invalid("dir", "%q must be an absolute path", s.Dir)
 	}
 	return in("restart", s.Restart.Validate())

@@ -2,14 +2,16 @@ package contracts
 
 import "time"
 
-// maxMessage bounds free texts in documents, in bytes.
-const maxMessage = 1024
+// MaxMessageBytes bounds the messages and reasons for people in documents.
+// Writers Clip what they did not write themselves.
+const MaxMessageBytes = 1024
 
 // DeviceReport is what a device runs, sent on change. Reports are not
 // acknowledged: the heartbeat carries the last report's sequence, and the
 // operator asks again when it lags.
 type DeviceReport struct {
-	// Sequence rises with every report, across restarts of the agent too.
+	// Sequence rises with every report, across restarts of the agent too. It
+	// has at most ten digits, as in a Heartbeat.
 	Sequence uint64 `json:"sequence"`
 	// AppliedGeneration is the generation of the desired state acted upon; 0
 	// before the first one.
@@ -83,6 +85,9 @@ type UpgradeReport struct {
 
 // Validate checks order, names and closed lists.
 func (r DeviceReport) Validate() error {
+	if r.Sequence > maxCount {
+		return invalid("sequence", "must be at most %d", uint64(maxCount))
+	}
 	if r.AppliedGeneration > MaxGeneration {
 		return invalid("appliedGeneration", "must be at most %d", uint64(MaxGeneration))
 	}
@@ -106,6 +111,12 @@ func (r DeviceReport) Validate() error {
 		return in("upgrade", r.Upgrade.validate())
 	}
 	return nil
+}
+
+// canonical writes no null for an empty list.
+func (r DeviceReport) canonical() Document {
+	r.Deployments = nonNil(r.Deployments)
+	return r
 }
 
 func (d DeploymentReport) validate() error {
@@ -134,6 +145,12 @@ func (d DeploymentReport) validate() error {
 		if err := service.State.Validate(); err != nil {
 			return inItem("services", i, in("state", err))
 		}
+		if err := checkText("image", service.Image, maxImage); err != nil {
+			return inItem("services", i, err)
+		}
+		if err := checkText("imageDigest", service.ImageDigest, maxText); err != nil {
+			return inItem("services", i, err)
+		}
 	}
 	return nil
 }
@@ -158,8 +175,5 @@ func (u UpgradeReport) validate() error {
 }
 
 func checkMessage(message string) error {
-	if len(message) > maxMessage {
-		return invalid("message", "must be at most %d bytes", maxMessage)
-	}
-	return nil
+	return checkText("message", message, MaxMessageBytes)
 }

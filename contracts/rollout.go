@@ -74,7 +74,10 @@ type Amount struct {
 // ParseAmount reads a whole number or a whole percentage from 0% to 100%.
 func ParseAmount(s string) (Amount, error) {
 	amount := Amount{text: s}
-	return amount, amount.Validate()
+	if err := amount.Validate(); err != nil {
+		return Amount{}, err
+	}
+	return amount, nil
 }
 
 // IsZero reports whether the amount is unset.
@@ -114,7 +117,8 @@ func (a Amount) MarshalJSON() ([]byte, error) {
 	return []byte(a.text), nil
 }
 
-// UnmarshalJSON reads a number or a string; Validate checks it.
+// UnmarshalJSON reads a number or a string; Validate checks it. A null changes
+// nothing.
 func (a *Amount) UnmarshalJSON(data []byte) error {
 	if json.Unmarshal(data, &a.text) != nil {
 		a.text = string(data)

@@ -1,7 +1,6 @@
 package contracts
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 )
@@ -62,7 +61,7 @@ func (s ReconcileScore) validateForm() error {
 	if len(s.Type) > maxNameLength {
 		return invalid("type", "must be at most %d bytes", maxNameLength)
 	}
-	if len(s.Data) == 0 || bytes.Equal(s.Data, []byte("null")) {
+	if isNull(s.Data) {
 		return invalid("data", "must not be empty")
 	}
 	return nil

@@ -90,7 +90,9 @@ func checkEnv(env map[string]string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if !isEnvName(name) {
-			return invalid("", "variable name %q must be letters, digits and '_', not beginning with a digit", name)
+			// Beyond '=' there may be a value that slipped into the name.
+			shown, _, _ := strings.Cut(name, "=")
+			return invalid("", "variable name %q must be letters, digits and '_', not beginning with a digit", shown)
 		}
 		if strings.IndexByte(env[name], 0) >= 0 {
 			return invalid(name, "must not hold a NUL byte")

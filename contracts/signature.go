@@ -51,21 +51,27 @@ func FormatPublicKey(key ed25519.PublicKey) string {
 	return publicKeyPrefix + base64.StdEncoding.EncodeToString(key)
 }
 
-// ParsePublicKey reads the form of FormatPublicKey.
+// isLowerHex reports whether s is that many hexadecimal digits in lower case.
+func isLowerHex(s string, digits int) bool {
+	return len(s) == digits && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// ParsePublicKey reads the form of FormatPublicKey. The error does not quote s,
+// which might be a private key by mistake.
 func ParsePublicKey(s string) (ed25519.PublicKey, error) {
 	encoded, ok := strings.CutPrefix(s, publicKeyPrefix)
 	if !ok {
 		return nil, invalid("", "a fleet public key begins with %q", publicKeyPrefix)
 	}
-	key, err := base64.StdEncoding.DecodeString(encoded)
+	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(key) != ed25519.PublicKeySize {
 		return nil, invalid("", "a fleet public key is %q and %d bytes in base64", publicKeyPrefix, ed25519.PublicKeySize)
 	}
 	return key, nil
 }
 
-// Sign signs document, which must be the compact JSON that Encode returns, and
-// returns the encoded envelope.
+// Sign signs document, which must be the JSON that Encode returns, and returns
+// the encoded envelope. Like ed25519.Sign it panics when key is not a key.
 func Sign(document []byte, key ed25519.PrivateKey) []byte {
 	public, _ := key.Public().(ed25519.PublicKey)
 	return SignAs(document, KeyID(public), key)
@@ -78,6 +84,12 @@ func SignAs(document []byte, keyID string, key ed25519.PrivateKey) []byte {
 	message = append(append(message, signingDomain...), document...)
 	sig := ed25519.Sign(key, message)
 
+	return envelope(document, keyID, sig)
+}
+
+// envelope writes the document's bytes as they are: json.Marshal would compact
+// and escape them, and the signature would no longer fit.
+func envelope(document []byte, keyID string, sig []byte) []byte {
 	const head, middle, last, tail = `{"document":`, `,"signature":{"keyID":"`, `","sig":"`, `"}}`
 	size := len(head) + len(document) + len(middle) + len(keyID) + len(last) + base64.StdEncoding.EncodedLen(len(sig)) + len(tail)
 	out := make([]byte, 0, size)
@@ -90,11 +102,14 @@ func SignAs(document []byte, keyID string, key ed25519.PrivateKey) []byte {
 
 // Validate checks the envelope's form, not the signature itself.
 func (s Signed) Validate() error {
-	if len(s.Document) == 0 {
-		return invalid("document", "must not be empty")
+	if len(s.Document) == 0 || s.Document[0] != '{' {
+		return invalid("document", "must be a JSON object")
 	}
-	if len(s.Signature.KeyID) != 16 {
-		return invalid("signature.keyID", "must be 16 hexadecimal digits")
+	if len(s.Document) > MaxDocumentBytes {
+		return invalid("document", "has %d bytes, at most %d are allowed", len(s.Document), MaxDocumentBytes)
+	}
+	if !isLowerHex(s.Signature.KeyID, 16) {
+		return invalid("signature.keyID", "must be 16 hexadecimal digits in lower case")
 	}
 	if len(s.Signature.Sig) != ed25519.SignatureSize {
 		return invalid("signature.sig", "must be %d bytes in base64", ed25519.SignatureSize)
@@ -102,12 +117,20 @@ func (s Signed) Validate() error {
 	return nil
 }
 
+func (s Signed) marshal() ([]byte, error) {
+	if !json.Valid(s.Document) {
+		return nil, invalid("document", "must be a JSON object")
+	}
+	return envelope(s.Document, s.Signature.KeyID, s.Signature.Sig), nil
+}
+
 // Verify checks the signature against the trusted keys and returns nil,
-// ErrUnknownKey or ErrBadSignature.
+// ErrUnknownKey or ErrBadSignature. Trusted keys of another size than an Ed25519
+// key's are passed over.
 func (s Signed) Verify(trusted []ed25519.PublicKey) error {
 	message := append([]byte(signingDomain), s.Document...)
 	for _, key := range trusted {
-		if KeyID(key) != s.Signature.KeyID {
+		if len(key) != ed25519.PublicKeySize || KeyID(key) != s.Signature.KeyID {
 			continue
 		}
 		if ed25519.Verify(key, message, s.Signature.Sig) {
