@@ -63,8 +63,8 @@ func ParsePublicKey(s string) (ed25519.PublicKey, error) {
 	if !ok {
 		return nil, invalid("", "a fleet public key begins with %q", publicKeyPrefix)
 	}
-	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
-	if err != nil || len(key) != ed25519.PublicKeySize {
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(key) != ed25519.PublicKeySize || FormatPublicKey(key) != s {
 		return nil, invalid("", "a fleet public key is %q and %d bytes in base64", publicKeyPrefix, ed25519.PublicKeySize)
 	}
 	return key, nil
