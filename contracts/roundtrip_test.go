@@ -18,10 +18,10 @@ func same(a, b reflect.Value) bool {
 	}
 	switch x := a.Interface().(type) {
 	case time.Time:
-		y, _ := b.Interface().(time.Time)
+		y, _ := reflect.TypeAssert[time.Time](b)
 		return x.Equal(y)
 	case json.RawMessage:
-		y, _ := b.Interface().(json.RawMessage)
+		y, _ := reflect.TypeAssert[json.RawMessage](b)
 		var left, right bytes.Buffer
 		if json.Compact(&left, x) != nil || json.Compact(&right, y) != nil {
 			return bytes.Equal(x, y)
