@@ -2,7 +2,6 @@ package domain
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -51,29 +50,24 @@ func Call[Result, Request contracts.Document](ctx context.Context, bus CommandBu
 	return result, WrapError(ErrInvalid, err, "reply of device %q to %s", device, verb)
 }
 
-// Answer encodes what a handler found: a result, or an error with its kind.
-func Answer(result contracts.Document, err error) []byte {
+// Answer encodes what a handler found: a result, or an error with its kind. A
+// verb without a result answers contracts.Empty.
+func Answer[Result contracts.Document](result Result, err error) []byte {
 	var reply contracts.CommandReply
 	if err == nil {
-		reply.Result, err = json.Marshal(result)
+		reply.Result, err = contracts.Encode(result)
 	}
 	if err != nil {
-		reply = contracts.CommandReply{Error: &contracts.CommandError{Kind: KindName(err), Message: clip(err.Error())}}
+		reply = contracts.CommandReply{Error: &contracts.CommandError{
+			Kind:    KindName(err),
+			Message: contracts.Clip(err.Error(), contracts.MaxMessageBytes),
+		}}
 	}
 	data, err := contracts.Encode(reply)
 	if err != nil {
-		return Answer(nil, Errorf(ErrInvalid, "the reply could not be encoded: %v", err))
+		return []byte(`{"error":{"kind":"Internal","message":"the reply could not be encoded"}}`)
 	}
 	return data
-}
-
-// clip keeps a text within what a reply may carry.
-func clip(text string) string {
-	const most = 1000
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + " …"
 }
 
 // logsWait is how long a device may hold a request for more of a log.
