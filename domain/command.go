@@ -52,7 +52,7 @@ func Call[Result, Request contracts.Document](ctx context.Context, bus CommandBu
 
 // Answer encodes what a handler found: a result, or an error with its kind. A
 // verb without a result answers contracts.Empty.
-func Answer[Result contracts.Document](result Result, err error) []byte {
+func Answer(result contracts.Document, err error) []byte {
 	var reply contracts.CommandReply
 	if err == nil {
 		reply.Result, err = contracts.Encode(result)
