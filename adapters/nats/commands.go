@@ -1,0 +1,112 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/domain"
+)
+
+// CommandBus is the domain.CommandBus over requests and replies.
+type CommandBus struct {
+	conn *Conn
+}
+
+var _ domain.CommandBus = (*CommandBus)(nil)
+
+// NewCommandBus returns a bus over the operator's or a tool's connection.
+func NewCommandBus(conn *Conn) *CommandBus { return &CommandBus{conn: conn} }
+
+// Call implements domain.CommandBus.
+func (b *CommandBus) Call(ctx context.Context, device contracts.DeviceID, verb contracts.Verb, request []byte) ([]byte, error) {
+	if err := checkDevice(device); err != nil {
+		return nil, err
+	}
+	if err := verb.Validate(); err != nil {
+		return nil, domain.WrapError(domain.ErrInvalid, err, "command to device %q", device)
+	}
+	if err := b.conn.requireConnection(); err != nil {
+		return nil, err
+	}
+	reply, err := b.conn.nc.RequestWithContext(ctx, contracts.CommandSubject(device, verb), request)
+	switch {
+	case err == nil:
+		return reply.Data, nil
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, domain.WrapError(domain.ErrUnavailable, err, "device %q is offline", device)
+	case ctx.Err() != nil:
+		return nil, domain.WrapError(domain.ErrUnavailable, ctx.Err(), "device %q did not answer %s in time; it may have been carried out", device, verb)
+	default:
+		return nil, translate(err, "command %s to device %q", verb, device)
+	}
+}
+
+// commandWorkers is how many commands run at once on one device.
+const commandWorkers = 16
+
+// CommandServer is the domain.CommandServer of one device. Beyond 16 commands
+// under way, it refuses more as ErrUnavailable.
+type CommandServer struct {
+	conn   *Conn
+	device contracts.DeviceID
+}
+
+var _ domain.CommandServer = (*CommandServer)(nil)
+
+// NewCommandServer returns the command server of a device over its connection.
+func NewCommandServer(conn *Conn, device contracts.DeviceID) *CommandServer {
+	return &CommandServer{conn: conn, device: device}
+}
+
+// Serve implements domain.CommandServer. Handlers get ctx. It goes on across
+// lost connections.
+func (s *CommandServer) Serve(ctx context.Context, handle domain.CommandHandler) error {
+	slots := make(chan struct{}, commandWorkers)
+	var mu sync.Mutex // guards ended, and with it the start of workers
+	var running sync.WaitGroup
+	ended := false
+	sub, err := s.conn.nc.Subscribe(contracts.CommandsSubject(s.device), func(msg *nats.Msg) {
+		_, verb, err := contracts.ParseCommandSubject(msg.Subject)
+		if err != nil {
+			s.reply(msg, domain.Answer(nil, domain.WrapError(domain.ErrUnsupported, err, "device %q", s.device)))
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+			running.Go(func() {
+				defer func() { <-slots }()
+				s.reply(msg, handle(ctx, verb, msg.Data))
+			})
+		default:
+			s.reply(msg, domain.Answer(nil, domain.Errorf(domain.ErrUnavailable,
+				"device %q is busy with %d commands: try again later", s.device, commandWorkers)))
+		}
+	})
+	if err != nil {
+		return translate(err, "subscribe to the commands of device %q", s.device)
+	}
+	<-ctx.Done()
+	_ = sub.Unsubscribe() // fails when the connection is closed, and then it is ended
+	mu.Lock()
+	ended = true
+	mu.Unlock()
+	running.Wait()
+	return nil
+}
+
+// reply sends an answer. Nobody can be told when that fails: the caller finds
+// out by its own time limit.
+func (s *CommandServer) reply(msg *nats.Msg, answer []byte) {
+	if msg.Reply != "" {
+		_ = s.conn.nc.Publish(msg.Reply, answer)
+	}
+}

@@ -1,0 +1,111 @@
+package nats
+
+import (
+	"cmp"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/nationtech/harmony-fleet/domain"
+)
+
+// Defaults of a connection. A server that is busy verifying ten thousand
+// reconnecting devices answers late: giving up early and dialing again is what
+// turns a storm into a collapse.
+const (
+	handshakeTimeout = 60 * time.Second
+	dialTimeout      = 5 * time.Second
+	reconnectWait    = 500 * time.Millisecond
+	defaultJitter    = 10 * time.Second
+	drainTimeout     = 5 * time.Second
+	failFastTimeout  = 10 * time.Second
+)
+
+// Config says how to connect.
+type Config struct {
+	// Servers are URLs such as "nats://host:4222" or "tls://host:4222".
+	Servers []string
+	// Name is what the broker's operators see.
+	Name       string
+	Credential Credential
+	// CAFile holds the PEM of a private certificate authority; empty trusts the
+	// system's.
+	CAFile string
+	// InboxPrefix is where replies are received; empty is "_INBOX". A device
+	// must use contracts.InboxPrefix.
+	InboxPrefix string
+	// FailFast makes Connect wait for the first connection and fail when there
+	// is none, as a command line wants it. Otherwise Connect returns at once and
+	// the connection is tried for until Close.
+	FailFast bool
+	// ReconnectJitter spreads reconnections over this time, so that a restarted
+	// broker is not overrun; zero is 10s. It should be at least the number of
+	// clients divided by the connections per second that the broker can take.
+	ReconnectJitter time.Duration
+	// Logger is told of permission violations, slow consumers, and stored records
+	// that do not decode; nil for none.
+	Logger *slog.Logger
+}
+
+// orDiscard returns log, or a logger that drops everything.
+func orDiscard(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
+}
+
+func (c *Conn) options(config Config) ([]nats.Option, error) {
+	if len(config.Servers) == 0 {
+		return nil, domain.Errorf(domain.ErrInvalid, `no server to connect to: name at least one URL, such as "nats://host:4222"`)
+	}
+	jitter := cmp.Or(config.ReconnectJitter, defaultJitter)
+	options := []nats.Option{
+		nats.Name(config.Name),
+		nats.Timeout(handshakeTimeout),
+		nats.CustomReconnectDelay(func(int) time.Duration {
+			c.noteHandshakeProblem()
+			if c.dialer.release() {
+				return 0
+			}
+			return reconnectWait + rand.N(jitter) //nolint:gosec // spreads load, guards nothing
+		}),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
+		nats.RetryOnFailedConnect(!config.FailFast),
+		// What could not be sent is refused, not sent later: by then it is stale.
+		nats.ReconnectBufSize(-1),
+		// The dialer resolves names, with its own time limit.
+		nats.SkipHostLookup(),
+		nats.SetCustomDialer(c.dialer),
+		nats.DrainTimeout(drainTimeout),
+		nats.ConnectHandler(c.connected),
+		nats.ReconnectHandler(c.connected),
+		nats.DisconnectErrHandler(c.disconnected),
+		nats.ReconnectErrHandler(c.attemptFailed),
+		nats.ErrorHandler(c.asyncError),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
+	}
+	if config.FailFast {
+		options = append(options, nats.Timeout(failFastTimeout))
+	}
+	if config.InboxPrefix != "" {
+		options = append(options, nats.CustomInboxPrefix(config.InboxPrefix))
+	}
+	if config.CAFile != "" {
+		options = append(options, nats.RootCAs(config.CAFile))
+	}
+	if config.Credential.option != nil {
+		credential, err := config.Credential.option()
+		if err != nil {
+			return nil, domain.WrapError(domain.ErrInvalid, err, "credential for the broker")
+		}
+		options = append(options, credential)
+	}
+	return options, nil
+}
+
+func joinServers(servers []string) string { return strings.Join(servers, ",") }
