@@ -1,0 +1,21 @@
+package agent
+
+import "github.com/nationtech/harmony-fleet/domain"
+
+// linked takes in the state of the connection. A new connection gets a heartbeat,
+// the info and a report.
+func (a *Agent) linked(state domain.LinkState) {
+	a.mu.Lock()
+	before := a.linkState
+	a.linkState = state
+	// States in between may be left out: another time means another connection.
+	anew := state.Connected && (!before.Connected || !before.Since.Equal(state.Since))
+	if anew {
+		a.wantInfo, a.wantReport, a.beatNow = true, true, true
+	}
+	a.mu.Unlock()
+	if anew || before.Connected != state.Connected {
+		ring(a.beatBell)
+		ring(a.reportBell)
+	}
+}

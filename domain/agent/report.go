@@ -1,0 +1,107 @@
+package agent
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nationtech/harmony-fleet/contracts"
+)
+
+// maxReported bounds the deployments of a report, as its decoder does.
+const maxReported = 256
+
+// compose returns what the device runs now, under the lock. The sequence is that
+// of the last report sent. Since goes on from the last composed report as long as
+// phase and reason stay.
+func (a *Agent) compose(now time.Time) contracts.DeviceReport {
+	report := contracts.DeviceReport{Sequence: a.sent, AppliedGeneration: a.generation(), Refused: a.refused}
+	now = now.UTC().Truncate(time.Millisecond)
+	for _, name := range a.reported() {
+		r := a.assess(a.tasks[name])
+		r.Name = name
+		r.Since = now
+		if before, found := reportOf(a.current, name); found && before.Phase == r.Phase && before.Reason == r.Reason {
+			r.Since = before.Since
+		}
+		if (contracts.DeviceReport{Deployments: []contracts.DeploymentReport{r}}).Validate() != nil {
+			// A runtime that breaks the rules must not silence the device.
+			r.Services = nil
+		}
+		report.Deployments = append(report.Deployments, r)
+	}
+	return report
+}
+
+// reported returns the names to report, sorted. Those being removed are left out
+// first when there are too many.
+func (a *Agent) reported() []contracts.DeploymentName {
+	names := slices.Sorted(maps.Keys(a.tasks))
+	if len(names) <= maxReported {
+		return names
+	}
+	slices.SortStableFunc(names, func(x, y contracts.DeploymentName) int {
+		return wantedFirst(a.tasks[x]) - wantedFirst(a.tasks[y])
+	})
+	names = names[:maxReported]
+	slices.Sort(names)
+	return names
+}
+
+func wantedFirst(t *task) int {
+	if t.want != nil {
+		return 0
+	}
+	return 1
+}
+
+func reportOf(report contracts.DeviceReport, name contracts.DeploymentName) (contracts.DeploymentReport, bool) {
+	i, found := slices.BinarySearchFunc(report.Deployments, name, func(r contracts.DeploymentReport, n contracts.DeploymentName) int {
+		return strings.Compare(string(r.Name), string(n))
+	})
+	if !found {
+		return contracts.DeploymentReport{}, false
+	}
+	return report.Deployments[i], true
+}
+
+// fitting returns the report, without its services when it is too large to send
+// with them.
+func fitting(report contracts.DeviceReport) contracts.DeviceReport {
+	if _, err := contracts.Encode(report); err == nil {
+		return report
+	}
+	report.Deployments = slices.Clone(report.Deployments)
+	for i := range report.Deployments {
+		report.Deployments[i].Services = nil
+	}
+	return report
+}
+
+// sameReport compares all but the sequences.
+func sameReport(a, b contracts.DeviceReport) bool {
+	a.Sequence, b.Sequence = 0, 0
+	if len(a.Deployments) == 0 && len(b.Deployments) == 0 {
+		a.Deployments, b.Deployments = nil, nil
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// info returns what the device is.
+func (a *Agent) info() contracts.DeviceInfo {
+	info := a.options.Info()
+	if info.AgentVersion == "" {
+		info.AgentVersion = a.options.Version
+	}
+	if info.StartedAt.IsZero() {
+		info.StartedAt = a.startedAt.UTC().Truncate(time.Millisecond)
+	}
+	if info.Inventory.Runtimes == nil {
+		for _, h := range a.hosts {
+			info.Inventory.Runtimes = append(info.Inventory.Runtimes, h.runtime.Name())
+		}
+	}
+	return info
+}
