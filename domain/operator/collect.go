@@ -52,9 +52,9 @@ func (e *engine) collected(ctx context.Context, d *device, err error) {
 	d.busy = false
 	e.collecting--
 	if d.registered {
-		// It came back meanwhile. Whether its document is still there is not
-		// known, and its generation must go on from where it was.
-		d.inDoubt, d.dirty = err != nil, true
+		// It came back meanwhile: it needs a document again, whose generation goes
+		// on from where it was.
+		d.dirty = true
 		d.stored = record{revision: d.stored.revision, generation: d.stored.generation}
 		if err == nil {
 			d.stored.revision = 0

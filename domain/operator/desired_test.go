@@ -273,6 +273,29 @@ func TestConflictsAreResolvedByReadingAgain(t *testing.T) {
 	})
 }
 
+func TestAStoreThatWentBackInTime(t *testing.T) {
+	t.Parallel()
+	inFleet(t, func(t *testing.T, f *fleet) {
+		relabel := func(labels contracts.Labels) {
+			f.edit("d1", func(d *domain.FleetDevice) { d.Labels = labels })
+			f.settle()
+		}
+		f.register("d1", paris)
+		f.apply(process("web", nil, "serve-{{ .device.labels.site }}"))
+		f.start()
+		first, err := f.backend.Desired().Get(t.Context(), "d1")
+		require.NoError(t, err)
+		relabel(lyon)
+		second, err := f.backend.Desired().Get(t.Context(), "d1")
+		require.NoError(t, err)
+		first.Revision = second.Revision
+		require.NoError(t, f.backend.Desired().Publish(t.Context(), []domain.DesiredDocument{first})[0].Err)
+		relabel(paris)
+		assert.Equal(t, map[name]string{"web": "serve-paris"}, f.runs("d1"))
+		assert.Equal(t, uint64(3), f.document("d1").Generation, "the same as the first, but devices may have the second")
+	})
+}
+
 func TestAForeignDocumentIsReplaced(t *testing.T) {
 	t.Parallel()
 	inFleet(t, func(t *testing.T, f *fleet) {

@@ -22,6 +22,8 @@ type faults struct {
 	// publish fails each document for which it returns an error. store says
 	// whether it is stored even so.
 	publish func(contracts.DeviceID) (err error, store bool)
+	// remove fails removals.
+	remove func() error
 	// append fails events.
 	append func(context.Context) error
 	// holdCaughtUp keeps the caught-up mark of observed state back until closed.
@@ -84,6 +86,14 @@ func (f *faultyDesired) Load(ctx context.Context, handle func(domain.DesiredDocu
 }
 
 func (f *faultyDesired) Remove(ctx context.Context, id contracts.DeviceID, revision domain.Revision) error {
+	f.mu.Lock()
+	fail := f.remove
+	f.mu.Unlock()
+	if fail != nil {
+		if err := fail(); err != nil {
+			return err
+		}
+	}
 	return f.desired.Remove(ctx, id, revision)
 }
 

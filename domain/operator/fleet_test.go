@@ -266,6 +266,13 @@ func (a *agent) set(name contracts.DeploymentName, phase contracts.Phase, reason
 	a.fleet.settle()
 }
 
+// asked returns how often the agent was asked to report again.
+func (a *agent) asked() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.requests
+}
+
 // edit changes what the agent says.
 func (a *agent) edit(edit func(*agent)) {
 	a.mu.Lock()

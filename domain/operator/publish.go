@@ -159,7 +159,6 @@ func (e *engine) release(ctx context.Context, d *device) {
 		e.queue(d)
 	default:
 		d.dirty = false
-		e.checkAhead(d)
 	}
 }
 
