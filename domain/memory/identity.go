@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -140,17 +141,20 @@ func (i *Identity) Token(ctx context.Context) (domain.Token, error) {
 	return i.operator, nil
 }
 
-// DeviceToken returns a token as the device gets one with the private half of
-// the key: ErrUnauthenticated when the provider does not know the key, or no
-// longer.
-func (i *Identity) DeviceToken(ctx context.Context, device contracts.DeviceID, keyID string) (domain.Token, error) {
+// DeviceToken returns a token as the device gets one that holds the private half
+// of the key: ErrUnauthenticated when the key is not registered or has expired.
+func (i *Identity) DeviceToken(ctx context.Context, device contracts.DeviceID, publicKey crypto.PublicKey) (domain.Token, error) {
+	der, err := x509.MarshalPKIXPublicKey(publicKey)
+	if err != nil {
+		return domain.Token{}, domain.WrapError(domain.ErrInvalid, err, "the public key of device %q", device)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if err := i.reach(ctx); err != nil {
 		return domain.Token{}, err
 	}
 	user, ok := i.users[device]
-	if !ok || user.revoked || !time.Now().Before(user.keys[keyID]) {
+	if !ok || user.revoked || !time.Now().Before(user.keys[keyID(der)]) {
 		return domain.Token{}, domain.Errorf(domain.ErrUnauthenticated, "device %q has no such key at the provider", device)
 	}
 	return i.issue(domain.Principal{Subject: userID(device), Device: device, Roles: []domain.Role{domain.RoleDevice}}, tokenLifetime), nil
@@ -211,8 +215,13 @@ func (i *Identity) check(ctx context.Context, device contracts.DeviceID, publicK
 	if _, err := x509.ParsePKIXPublicKey(block.Bytes); err != nil {
 		return "", domain.WrapError(domain.ErrInvalid, err, "the public key of device %q", device)
 	}
-	sum := sha256.Sum256(block.Bytes)
-	return hex.EncodeToString(sum[:8]), nil
+	return keyID(block.Bytes), nil
+}
+
+// keyID names a public key in PKIX DER.
+func keyID(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:8])
 }
 
 func (i *Identity) issue(principal domain.Principal, lifetime time.Duration) domain.Token {

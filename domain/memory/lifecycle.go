@@ -55,6 +55,16 @@ func (l *Lifecycle) Break(version string) {
 	l.broken[version] = true
 }
 
+// Expire lets the time run out in which the running version must be confirmed.
+func (l *Lifecycle) Expire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.deadline.IsZero() {
+		l.deadline = time.Now()
+		l.expire()
+	}
+}
+
 // Running returns the version that acts on the host.
 func (l *Lifecycle) Running() string {
 	l.mu.Lock()
