@@ -31,12 +31,13 @@ func BenchmarkCompose(b *testing.B) {
 	static := contracts.ReconcileScore{Type: contracts.ScoreProcessV0, Data: []byte(`{"services":[{"name":"main","command":["run","--forever"]}]}`)}
 	for name, score := range map[string]contracts.ReconcileScore{"static": static, "template": podmanScore("1")} {
 		b.Run(name, func(b *testing.B) {
-			p := publisher{composer: composerForTests(), store: sink{}}
+			c := composerForTests()
 			spec := compile("web", 1, score)
 			require.Empty(b, spec.problem)
 			labels := packLabels(contracts.Labels{"site": "paris"})
 			b.RunParallel(func(pb *testing.PB) {
 				const batch = 100
+				p := publisher{composer: c, store: sink{}}
 				tasks := make([]task, batch)
 				for i := range tasks {
 					id := contracts.DeviceID(fmt.Sprintf("device-%05d", i))

@@ -21,9 +21,8 @@ import (
 // those of contracts.Encode, so that equal contents have equal hashes whoever
 // wrote them.
 type composer struct {
-	key    ed25519.PrivateKey
-	public ed25519.PublicKey
-	keyID  string
+	key   ed25519.PrivateKey
+	keyID string
 	// tail follows the deployments; it is the same in every document.
 	tail []byte
 }
@@ -35,7 +34,7 @@ func newComposer(key ed25519.PrivateKey, agentVersion string, heartbeat time.Dur
 		tail = append(append(append(tail, `,"agentVersion":"`...), agentVersion...), '"')
 	}
 	tail = append(append(append(tail, `,"heartbeatInterval":"`...), heartbeat.String()...), `"}`...)
-	return &composer{key: key, public: public, keyID: contracts.KeyID(public), tail: tail}
+	return &composer{key: key, keyID: contracts.KeyID(public), tail: tail}
 }
 
 // maxEntries is the most deployments in a document that contracts accepts.
@@ -57,9 +56,10 @@ type failure struct {
 	message string
 }
 
-// begin starts the document of one device.
-func begin(id contracts.DeviceID) *draft {
-	d := &draft{text: make([]byte, 0, 2048)}
+// begin starts the document of one device, in a buffer that is the draft's
+// until it is signed.
+func begin(buffer []byte, id contracts.DeviceID) *draft {
+	d := &draft{text: buffer[:0]}
 	d.text = append(append(append(d.text, `{"device":"`...), id...), `",`...)
 	d.split = len(d.text)
 	d.text = append(d.text, `"deployments":[`...)
@@ -123,8 +123,7 @@ func appendGeneration(out []byte, generation uint64) []byte {
 // document is a stored document that was read and verified.
 type document struct {
 	record record
-	// entries are the JSON of the deployments, in the order of record.entries.
-	entries []json.RawMessage
+	text   json.RawMessage
 }
 
 // read verifies a stored document. The error says why it cannot be trusted:
@@ -134,8 +133,10 @@ func (c *composer) read(stored domain.DesiredDocument) (document, error) {
 	if err != nil {
 		return document{}, err
 	}
-	if err := signed.Verify([]ed25519.PublicKey{c.public}); err != nil {
-		return document{}, err
+	// Ed25519 signatures are deterministic: signing again proves as much as
+	// verifying, in half the time, and a fleet has many documents.
+	if !bytes.Equal(contracts.SignAs(signed.Document, c.keyID, c.key), stored.Envelope) {
+		return document{}, contracts.ErrBadSignature
 	}
 	state, err := contracts.Decode[contracts.DesiredState](signed.Document)
 	if err != nil {
@@ -144,15 +145,9 @@ func (c *composer) read(stored domain.DesiredDocument) (document, error) {
 	if state.Device != stored.Device {
 		return document{}, domain.Errorf(domain.ErrInvalid, "it is the document of device %q", state.Device)
 	}
-	var raw struct {
-		Deployments []json.RawMessage `json:"deployments"`
-	}
-	if err := json.Unmarshal(signed.Document, &raw); err != nil {
-		return document{}, err
-	}
 	doc := document{
-		record:  record{revision: stored.Revision, generation: state.Generation},
-		entries: raw.Deployments,
+		record: record{revision: stored.Revision, generation: state.Generation},
+		text:   signed.Document,
 	}
 	if len(state.Deployments) > 0 {
 		doc.record.entries = make([]assignment, len(state.Deployments))
@@ -167,7 +162,7 @@ func (c *composer) read(stored domain.DesiredDocument) (document, error) {
 // contentOf is the hash of a document's content; zero when the document does
 // not have the form that the composer gives it.
 func contentOf(text []byte, state contracts.DesiredState) [16]byte {
-	head := begin(state.Device)
+	head := begin(nil, state.Device)
 	split := head.split
 	rest, ok := bytes.CutPrefix(text, appendGeneration(bytes.Clone(head.text[:split]), state.Generation))
 	if !ok {
@@ -182,5 +177,11 @@ func (d *document) entry(name nameHandle) (json.RawMessage, uint64, bool) {
 	if i < 0 {
 		return nil, 0, false
 	}
-	return d.entries[i], d.record.entries[i].generation, true
+	var raw struct {
+		Deployments []json.RawMessage `json:"deployments"`
+	}
+	if err := json.Unmarshal(d.text, &raw); err != nil {
+		return nil, 0, false // cannot be: it was decoded before
+	}
+	return raw.Deployments[i], d.record.entries[i].generation, true
 }

@@ -31,14 +31,14 @@ func TestDocumentsHaveTheBytesOfContracts(t *testing.T) {
 			Device: "d-1", Generation: 1 + random.Uint64N(contracts.MaxGeneration),
 			AgentVersion: "1.2.3+x", HeartbeatInterval: contracts.Duration(30 * time.Second),
 		}
-		draft := begin("d-1")
+		draft := begin(nil, "d-1")
 		for n := range random.IntN(5) {
 			name := contracts.DeploymentName(fmt.Sprintf("w%d", n))
 			score := randomScore(t, random)
 			spec := compile(name, random.Uint64N(1000)+1, score)
 			require.Empty(t, spec.problem)
 			require.NoError(t, draft.add(spec.handle, spec.generation, func(out []byte) ([]byte, error) {
-				return spec.appendEntry(out, "d-1", func() contracts.Labels { return labels })
+				return spec.appendEntry(out, "d-1", func() contracts.Labels { return labels }, true)
 			}))
 			template, err := domain.ParseTemplate(score.Data)
 			require.NoError(t, err)
@@ -86,7 +86,7 @@ func podmanScore(tag string) contracts.ReconcileScore {
 func TestADocumentIsReadOnlyWhenItIsOurs(t *testing.T) {
 	t.Parallel()
 	c := composerForTests()
-	draft := begin("d1")
+	draft := begin(nil, "d1")
 	c.end(draft)
 	envelope := c.sign(draft, 3)
 	for name, edit := range map[string]func(*domain.DesiredDocument){
@@ -115,19 +115,19 @@ func TestDraftsRefuseWhatDevicesCouldNotRead(t *testing.T) {
 	t.Parallel()
 	c := composerForTests()
 	for _, count := range []int{maxEntries, maxEntries + 1} {
-		draft := begin("d1")
+		draft := begin(nil, "d1")
 		for n := range count {
 			spec := compile(contracts.DeploymentName(fmt.Sprintf("w%04d", n)), 1, contracts.ReconcileScore{Type: "T", Data: json.RawMessage("1")})
-			require.NoError(t, draft.add(spec.handle, 1, func(out []byte) ([]byte, error) { return spec.appendEntry(out, "d1", nil) }))
+			require.NoError(t, draft.add(spec.handle, 1, func(out []byte) ([]byte, error) { return spec.appendEntry(out, "d1", nil, true) }))
 		}
 		c.end(draft)
 		_, err := c.read(domain.DesiredDocument{Device: "d1", Envelope: c.sign(draft, 1)})
 		assert.Equal(t, err == nil, draft.check() == nil, "%d deployments: %v", count, err)
 		assert.Equal(t, count <= maxEntries, err == nil)
 	}
-	draft := begin("d1")
+	draft := begin(nil, "d1")
 	spec := compile("big", 1, contracts.ReconcileScore{Type: "T", Data: json.RawMessage(`"` + string(make512k()) + `"`)})
-	require.NoError(t, draft.add(spec.handle, 1, func(out []byte) ([]byte, error) { return spec.appendEntry(out, "d1", nil) }))
+	require.NoError(t, draft.add(spec.handle, 1, func(out []byte) ([]byte, error) { return spec.appendEntry(out, "d1", nil, true) }))
 	c.end(draft)
 	assert.ErrorIs(t, draft.check(), domain.ErrInvalid)
 }

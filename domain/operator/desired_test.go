@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	paris = contracts.Labels{"site": "paris"} //nolint:gochecknoglobals // read only
-	lyon  = contracts.Labels{"site": "lyon"}  //nolint:gochecknoglobals // read only
+	paris = contracts.Labels{"site": "paris"}
+	lyon  = contracts.Labels{"site": "lyon"}
 )
 
 type (
@@ -25,7 +25,8 @@ type (
 
 func TestDevicesGetWhatTheirLabelsCallFor(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", paris)
 		f.register("d2", lyon)
 		f.apply(process("web", paris, "serve"))
@@ -59,7 +60,8 @@ func TestDevicesGetWhatTheirLabelsCallFor(t *testing.T) {
 
 func TestEveryRegisteredDeviceHasADocument(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.start()
 		f.register("d1", nil)
 		f.settle()
@@ -70,7 +72,8 @@ func TestEveryRegisteredDeviceHasADocument(t *testing.T) {
 
 func TestReportedLabelsSelectUnderTheirPrefixOnly(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("bare", contracts.Labels{"arch": "arm64"}, "x"))
 		f.apply(process("marked", contracts.Labels{contracts.ReportedLabelPrefix + "arch": "arm64"}, "x"))
@@ -86,7 +89,8 @@ func TestReportedLabelsSelectUnderTheirPrefixOnly(t *testing.T) {
 
 func TestUnchangedDocumentsAreNotWrittenAgain(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", paris)
 		f.register("d2", lyon)
 		f.apply(process("web", nil, "serve {{ .device.labels.site }}"))
@@ -108,7 +112,8 @@ func TestUnchangedDocumentsAreNotWrittenAgain(t *testing.T) {
 
 func TestNothingIsWrittenBeforeEverythingIsKnown(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		hold := make(chan struct{})
@@ -127,7 +132,8 @@ func TestNothingIsWrittenBeforeEverythingIsKnown(t *testing.T) {
 
 func TestAMissingLabelTakesNothingAway(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", paris)
 		f.register("d2", nil)
 		f.apply(process("web", nil, "serve-{{ .device.labels.site }}"))
@@ -163,7 +169,8 @@ func TestAMissingLabelTakesNothingAway(t *testing.T) {
 
 func TestAnExpansionThatIsNotValidTakesNothingAway(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		d := process("web", nil, "serve")
 		d.Spec.Score = contracts.ReconcileScore{Type: contracts.ScorePodmanV0, Data: []byte(
 			`{"services":[{"name":"web","image":"registry.example/web:1","ports":["{{ .device.labels.port }}:80"]}]}`)}
@@ -181,7 +188,8 @@ func TestAnExpansionThatIsNotValidTakesNothingAway(t *testing.T) {
 
 func TestALostDocumentThatCannotBeComposedIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", paris)
 		f.apply(process("web", nil, "serve-{{ .device.labels.site }}"))
 		f.agent("d1", nil)
@@ -209,7 +217,8 @@ func TestALostDocumentThatCannotBeComposedIsLeftAlone(t *testing.T) {
 
 func TestGenerationsNeverGoBack(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -235,7 +244,8 @@ func TestGenerationsNeverGoBack(t *testing.T) {
 
 func TestDocumentsThatVanishArePublishedAgain(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -253,7 +263,8 @@ func TestDocumentsThatVanishArePublishedAgain(t *testing.T) {
 
 func TestConflictsAreResolvedByReadingAgain(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -275,7 +286,8 @@ func TestConflictsAreResolvedByReadingAgain(t *testing.T) {
 
 func TestAStoreThatWentBackInTime(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		relabel := func(labels contracts.Labels) {
 			f.edit("d1", func(d *domain.FleetDevice) { d.Labels = labels })
 			f.settle()
@@ -298,7 +310,8 @@ func TestAStoreThatWentBackInTime(t *testing.T) {
 
 func TestAForeignDocumentIsReplaced(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		foreign, err := contracts.Encode(contracts.DesiredState{Device: "d1", Generation: contracts.MaxGeneration, HeartbeatInterval: contracts.DefaultHeartbeatInterval})
@@ -316,7 +329,8 @@ func TestAForeignDocumentIsReplaced(t *testing.T) {
 func TestAStoreThatDoesNotAnswerIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	for _, stored := range []bool{false, true} {
-		inFleet(t, func(t *testing.T, f *fleet) {
+		inFleet(t, func(f *fleet) {
+			t := f.t
 			f.register("d1", nil)
 			f.register("d2", nil)
 			f.faults.publish = func(device id) (error, bool) {
@@ -346,7 +360,8 @@ func TestAStoreThatDoesNotAnswerIsAskedAgain(t *testing.T) {
 
 func TestADocumentThatIsNeverTakenBlocksNobodyElse(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.register("d2", nil)
 		f.faults.publish = func(device id) (error, bool) {
@@ -371,7 +386,8 @@ func TestADocumentThatIsNeverTakenBlocksNobodyElse(t *testing.T) {
 
 func TestAnUnknownStrategyMovesNothing(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -392,7 +408,8 @@ func TestAnUnknownStrategyMovesNothing(t *testing.T) {
 
 func TestAnAgentVersionThatIsNotValidIsLeftOut(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.options = operator.Options{AgentVersion: "1.2.3", HeartbeatInterval: time.Minute}
 		f.register("d1", nil)
 		f.start()

@@ -35,7 +35,7 @@ type fleet struct {
 func testKey() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)) }
 
 // inFleet runs a test in virtual time. The operator is not started.
-func inFleet(t *testing.T, test func(t *testing.T, f *fleet)) {
+func inFleet(t *testing.T, test func(f *fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		backend := memory.New()
@@ -44,7 +44,7 @@ func inFleet(t *testing.T, test func(t *testing.T, f *fleet)) {
 			devices: map[contracts.DeviceID]*agent{},
 		}
 		defer f.end()
-		test(t, f)
+		test(f)
 	})
 }
 

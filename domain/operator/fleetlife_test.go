@@ -16,7 +16,8 @@ import (
 
 func TestADeregisteredDeviceLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.register("d2", nil)
 		f.apply(process("web", nil, "serve"))
@@ -49,7 +50,8 @@ func TestADeregisteredDeviceLeavesNothingBehind(t *testing.T) {
 
 func TestARegistrationThatComesBackGoesOn(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -68,7 +70,8 @@ func TestARegistrationThatComesBackGoesOn(t *testing.T) {
 func TestARemovalThatFailsIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, returns := range []bool{false, true} {
-		inFleet(t, func(t *testing.T, f *fleet) {
+		inFleet(t, func(f *fleet) {
+			t := f.t
 			f.register("d1", nil)
 			f.apply(process("web", nil, "serve"))
 			f.start()
@@ -93,7 +96,8 @@ func TestARemovalThatFailsIsTriedAgain(t *testing.T) {
 
 func TestARevokedDeviceTakesNoPart(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.register("d2", nil)
 		f.apply(process("web", nil, "serve"))
@@ -119,7 +123,8 @@ func TestARevokedDeviceTakesNoPart(t *testing.T) {
 
 func TestUnregisteredDevicesAreCountedAndNothingElse(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.apply(process("web", nil, "serve"))
 		f.start()
 		f.agent("stranger", nil)
@@ -138,7 +143,8 @@ func TestUnregisteredDevicesAreCountedAndNothingElse(t *testing.T) {
 
 func TestOnlineAndOffline(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -172,7 +178,8 @@ func TestOnlineAndOffline(t *testing.T) {
 
 func TestLostHeartbeatsAreNoEvents(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.register("d2", nil)
 		f.apply(process("web", nil, "serve"))
@@ -195,7 +202,8 @@ func TestLostHeartbeatsAreNoEvents(t *testing.T) {
 
 func TestWorkloadsThatFailAndRecover(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -225,7 +233,8 @@ func TestWorkloadsThatFailAndRecover(t *testing.T) {
 
 func TestARefusalIsSaid(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -252,7 +261,8 @@ func TestARefusalIsSaid(t *testing.T) {
 
 func TestDevicesThatLagAreAsked(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.start()
 		a := f.agent("d1", nil)
@@ -274,7 +284,8 @@ func TestDevicesThatLagAreAsked(t *testing.T) {
 
 func TestABrokenWatchRebuildsEverything(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		broken := make(chan struct{})
 		f.faults.breakWatch = broken
 		f.register("d1", paris)
@@ -298,7 +309,8 @@ func TestABrokenWatchRebuildsEverything(t *testing.T) {
 
 func TestABackendThatIsDownIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.backend.Stop()
@@ -322,7 +334,8 @@ func TestABackendThatIsDownIsWaitedFor(t *testing.T) {
 
 func TestEventsNeverHoldTheEngineUp(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		release := make(chan struct{})
 		f.faults.append = func(ctx context.Context) error {
 			select {

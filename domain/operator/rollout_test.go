@@ -14,7 +14,8 @@ import (
 
 func TestAStatusTellsHowFarADeploymentIs(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.register("d2", nil)
 		f.start()
@@ -53,7 +54,8 @@ func TestAStatusTellsHowFarADeploymentIs(t *testing.T) {
 
 func TestStatusesAreWrittenSeldom(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -83,7 +85,8 @@ func TestStatusesAreWrittenSeldom(t *testing.T) {
 
 func TestStatusesAreWrittenSeldomWhileDevicesJoin(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.apply(process("web", nil, "serve"))
 		f.start()
 		before := f.faults.puts("web")
@@ -100,7 +103,8 @@ func TestStatusesAreWrittenSeldomWhileDevicesJoin(t *testing.T) {
 
 func TestARemovalWaitsForTheDocuments(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -119,7 +123,8 @@ func TestARemovalWaitsForTheDocuments(t *testing.T) {
 
 func TestWhatWasAppliedWhileNobodyLedIsAnnounced(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
@@ -138,7 +143,8 @@ func TestWhatWasAppliedWhileNobodyLedIsAnnounced(t *testing.T) {
 func TestADeletedDeploymentIsRemovedEverywhere(t *testing.T) {
 	t.Parallel()
 	for _, restarted := range []bool{false, true} {
-		inFleet(t, func(t *testing.T, f *fleet) {
+		inFleet(t, func(f *fleet) {
+			t := f.t
 			f.register("d1", nil)
 			f.register("d2", nil)
 			f.apply(process("web", nil, "serve"))
@@ -192,7 +198,8 @@ func TestADeletedDeploymentIsRemovedEverywhere(t *testing.T) {
 
 func TestADeploymentThatComesBackWhileItIsRemoved(t *testing.T) {
 	t.Parallel()
-	inFleet(t, func(t *testing.T, f *fleet) {
+	inFleet(t, func(f *fleet) {
+		t := f.t
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()

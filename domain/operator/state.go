@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"unique"
 
@@ -225,7 +224,6 @@ func (e *engine) deregister(ctx context.Context, d *device) {
 	}
 	e.emit(contracts.Event{Kind: contracts.EventDeviceRemoved, Device: d.id})
 	e.reconsider(d)
-	e.setBlocked(d, "")
 	e.collect(ctx, d)
 }
 
@@ -233,6 +231,7 @@ func (e *engine) deregister(ctx context.Context, d *device) {
 func (e *engine) reconsider(d *device) {
 	if !d.eligible() {
 		e.leaveAll(d)
+		e.setBlocked(d, "")
 		e.setLiveness(d, livenessOffline)
 		e.checkLeaving(d)
 		return
@@ -254,11 +253,4 @@ func (e *engine) reconsider(d *device) {
 	// Templates may hold the changed labels, so the document is checked even
 	// when it has the same deployments.
 	e.markDirty(d)
-}
-
-// sortEntries puts a list of assignments in the order of names.
-func sortEntries(entries []assignment) {
-	slices.SortFunc(entries, func(a, b assignment) int {
-		return strings.Compare(string(a.name.Value()), string(b.name.Value()))
-	})
 }

@@ -48,10 +48,11 @@ type outcome struct {
 	err error
 }
 
-// publisher does tasks. It holds no state and is safe for concurrent use.
+// publisher does the tasks of one batch.
 type publisher struct {
 	composer *composer
 	store    domain.DesiredStatePublisher
+	buffer   []byte
 }
 
 // do composes the documents of all tasks and stores those that changed.
@@ -109,8 +110,11 @@ func (p *publisher) compose(ctx context.Context, t *task, o *outcome) ([]byte, r
 			return nil, record{}
 		}
 	}
-	d := begin(t.id)
 	labels := sync.OnceValue(t.labels)
+	if p.unchanged(t, &base.record, labels) {
+		return nil, record{}
+	}
+	d := begin(p.buffer, t.id)
 	for _, a := range t.assigned {
 		if err := p.entry(ctx, t, d, a, labels, &base); err != nil {
 			o.err = err
@@ -121,6 +125,7 @@ func (p *publisher) compose(ctx context.Context, t *task, o *outcome) ([]byte, r
 	}
 	o.failures = d.failures
 	content := p.composer.end(d)
+	p.buffer = d.text
 	if err := d.check(); err != nil {
 		o.err = err
 		return nil, record{}
@@ -138,13 +143,37 @@ func (p *publisher) compose(ctx context.Context, t *task, o *outcome) ([]byte, r
 	return p.composer.sign(d, generation), record{generation: generation, content: content, entries: d.entries}
 }
 
+// unchanged reports whether what is stored is what is assigned, byte for byte.
+// Then it was checked before, and the costly look into expanded templates is
+// saved: after a restart this is the whole fleet.
+func (p *publisher) unchanged(t *task, stored *record, labels func() contracts.Labels) bool {
+	if stored.revision == 0 || t.applied > stored.generation || len(t.assigned) != len(stored.entries) {
+		return false
+	}
+	d := begin(p.buffer, t.id)
+	for _, a := range t.assigned {
+		if a.generation != a.spec.generation {
+			return false
+		}
+		err := d.add(a.spec.handle, a.generation, func(out []byte) ([]byte, error) {
+			return a.spec.appendEntry(out, t.id, labels, false)
+		})
+		if err != nil {
+			return false
+		}
+	}
+	content := p.composer.end(d)
+	p.buffer = d.text
+	return content == stored.content
+}
+
 // entry adds one deployment to the draft. When it cannot be as assigned, the
 // entry of the last published document is kept: a mistake takes no running
 // workload away. An error means that the document must not be written at all.
 func (p *publisher) entry(ctx context.Context, t *task, d *draft, a assigned, labels func() contracts.Labels, base *storedDocument) error {
 	name := a.spec.handle
 	if a.generation == a.spec.generation {
-		err := d.add(name, a.generation, func(out []byte) ([]byte, error) { return a.spec.appendEntry(out, t.id, labels) })
+		err := d.add(name, a.generation, func(out []byte) ([]byte, error) { return a.spec.appendEntry(out, t.id, labels, true) })
 		if err == nil {
 			return nil
 		}
