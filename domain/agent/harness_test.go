@@ -266,6 +266,20 @@ func (r *reporter) sent() []contracts.DeviceReport {
 	return slices.Clone(r.reports)
 }
 
+// heard is all that was sent so far.
+type heard struct {
+	at      []time.Time
+	infos   []contracts.DeviceInfo
+	beats   []contracts.Heartbeat
+	beatsAt []time.Time
+}
+
+func (r *reporter) heard() heard {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return heard{at: slices.Clone(r.at), infos: slices.Clone(r.infos), beats: slices.Clone(r.beats), beatsAt: slices.Clone(r.beatsAt)}
+}
+
 func (r *reporter) last(t *testing.T) contracts.DeviceReport {
 	t.Helper()
 	sent := r.sent()
@@ -341,6 +355,12 @@ func (r *runtime) List(ctx context.Context) ([]domain.WorkloadStatus, error) {
 		return nil, err
 	}
 	return r.Runtime.List(ctx)
+}
+
+func (r *runtime) listed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lists
 }
 
 func (r *runtime) applied(name string) []time.Time {

@@ -1,0 +1,65 @@
+package agent_test
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/domain"
+	"github.com/nationtech/harmony-fleet/domain/agent"
+)
+
+// quietRuntime never tells of a change.
+type quietRuntime struct{ *runtime }
+
+func (quietRuntime) Watch(ctx context.Context, _ func(contracts.DeploymentName)) error {
+	<-ctx.Done()
+	return nil
+}
+
+// lyingRuntime says that it removed what it did not.
+type lyingRuntime struct{ *runtime }
+
+func (lyingRuntime) Remove(context.Context, contracts.DeploymentName) error { return nil }
+
+// oddRuntime names services as no report can.
+type oddRuntime struct{ *runtime }
+
+func (r oddRuntime) List(ctx context.Context) ([]domain.WorkloadStatus, error) {
+	statuses, err := r.runtime.List(ctx)
+	for i := range statuses {
+		for j := range statuses[i].Services {
+			statuses[i].Services[j].Name = "NOT A NAME"
+		}
+	}
+	return statuses, err
+}
+
+// deafReporter has a connection that takes nothing.
+type deafReporter struct {
+	domain.ObservedStateReporter
+	deaf atomic.Bool
+}
+
+func (r *deafReporter) Report(ctx context.Context, report contracts.DeviceReport) error {
+	if r.deaf.Load() {
+		return domain.Errorf(domain.ErrUnavailable, "deaf")
+	}
+	return r.ObservedStateReporter.Report(ctx, report)
+}
+
+// spyingReporter notes how far each report's sequence is ahead of the disk.
+type spyingReporter struct {
+	domain.ObservedStateReporter
+	store agent.Store
+	ahead []uint64
+}
+
+func (r *spyingReporter) Report(ctx context.Context, report contracts.DeviceReport) error {
+	saved, err := r.store.LoadReport()
+	if err != nil {
+		return err
+	}
+	r.ahead = append(r.ahead, report.Sequence-saved.Sequence)
+	return r.ObservedStateReporter.Report(ctx, report)
+}
