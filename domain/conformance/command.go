@@ -40,20 +40,22 @@ type CommandDevice struct {
 // domain.CommandServer.
 func CommandBus(t *testing.T, open func(t *testing.T) CommandBusFixture) {
 	t.Helper()
+	restart := named("Restart", func(_ *testing.T, f CommandBusFixture) bool { return f.Restart != nil })
+	link := named("SetConnected", func(t *testing.T, f CommandBusFixture) bool { return f.Device(t, "asked").SetConnected != nil })
 	checkAll(t, open, []obligation[CommandBusFixture]{
-		{"call is answered", commandAnswered},
-		{"two clients call", commandTwoClients},
-		{"each device gets its own commands", commandOwn},
-		{"no responder is unavailable at once", commandNobody},
-		{"device without a link is unavailable at once", commandNoLink},
-		{"reply that does not come in time is unavailable", commandLate},
-		{"commands are carried out several at a time", commandConcurrent},
-		{"errors keep their kind", commandErrors},
-		{"large replies arrive whole", commandLarge},
-		{"serve that is cancelled waits for commands under way and returns nil", commandCancelled},
-		{"device that serves no longer is unavailable at once", commandEnded},
-		{"logs are copied piece by piece", commandLogs},
-		{"device serves on across a restart", commandRestart},
+		{name: "call is answered", check: commandAnswered},
+		{name: "two clients call", check: commandTwoClients},
+		{name: "each device gets its own commands", check: commandOwn},
+		{name: "no responder is unavailable at once", check: commandNobody},
+		{name: "device without a link is unavailable at once", check: commandNoLink, needs: link},
+		{name: "reply that does not come in time is unavailable", check: commandLate},
+		{name: "commands are carried out several at a time", check: commandConcurrent},
+		{name: "errors keep their kind", check: commandErrors},
+		{name: "large replies arrive whole", check: commandLarge},
+		{name: "serve that is cancelled waits for commands under way and returns nil", check: commandCancelled},
+		{name: "device that serves no longer is unavailable at once", check: commandEnded},
+		{name: "logs are copied piece by piece", check: commandLogs},
+		{name: "device serves on across a restart", check: commandRestart, needs: restart},
 	})
 }
 
@@ -145,7 +147,6 @@ func commandNobody(t *testing.T, f CommandBusFixture) {
 
 func commandNoLink(t *testing.T, f CommandBusFixture) {
 	device := f.Device(t, "pi-1")
-	needs(t, device.SetConnected != nil, "SetConnected")
 	serve(t, f, "pi-1", device.Server, answering("pi-1"))
 	device.SetConnected(t, false)
 	requireAtOnce(t, func() {
@@ -287,7 +288,6 @@ func commandLogs(t *testing.T, f CommandBusFixture) {
 }
 
 func commandRestart(t *testing.T, f CommandBusFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	serve(t, f, "pi-1", f.Device(t, "pi-1").Server, answering("pi-1"))
 	f.Restart(t)
 	awaitServer(t, f.Bus, "pi-1")

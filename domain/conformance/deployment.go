@@ -31,24 +31,26 @@ type DeploymentStoreFixture struct {
 // DeploymentStore checks an implementation of domain.DeploymentStore.
 func DeploymentStore(t *testing.T, open func(t *testing.T) DeploymentStoreFixture) {
 	t.Helper()
+	restart := named("Restart", func(_ *testing.T, f DeploymentStoreFixture) bool { return f.Restart != nil })
+	stored := named("Stored", func(_ *testing.T, f DeploymentStoreFixture) bool { return f.Stored != nil })
 	checkAll(t, open, append([]obligation[DeploymentStoreFixture]{
-		{"create, then get", deploymentCreated},
-		{"unknown deployment is not found", deploymentUnknown},
-		{"create twice", deploymentCreatedTwice},
-		{"update counts the generation and keeps the creation time", deploymentUpdated},
-		{"stale revision is a conflict", deploymentStale},
-		{"generation goes on after a deletion", deploymentDeleted},
-		{"history is oldest first", deploymentHistory},
-		{"history is bounded and keeps the newest", deploymentHistoryBound},
-		{"history leaves out what was before a deletion", deploymentHistoryDeleted},
-		{"score of an unknown type is kept as it is", deploymentUnknownScore},
-		{"values are copies", deploymentCopied},
-		{"concurrent updates have one winner", deploymentRace},
-		{"apply creates, configures and leaves unchanged", deploymentApply},
-		{"concurrent applies all succeed", deploymentApplyRace},
-		{"list", deploymentList},
-		{"data is there after a restart", deploymentRestart},
-		{"stored form", deploymentStored},
+		{name: "create, then get", check: deploymentCreated},
+		{name: "unknown deployment is not found", check: deploymentUnknown},
+		{name: "create twice", check: deploymentCreatedTwice},
+		{name: "update counts the generation and keeps the creation time", check: deploymentUpdated},
+		{name: "stale revision is a conflict", check: deploymentStale},
+		{name: "generation goes on after a deletion", check: deploymentDeleted},
+		{name: "history is oldest first", check: deploymentHistory},
+		{name: "history is bounded and keeps the newest", check: deploymentHistoryBound},
+		{name: "history leaves out what was before a deletion", check: deploymentHistoryDeleted},
+		{name: "score of an unknown type is kept as it is", check: deploymentUnknownScore},
+		{name: "values are copies", check: deploymentCopied},
+		{name: "concurrent updates have one winner", check: deploymentRace},
+		{name: "apply creates, configures and leaves unchanged", check: deploymentApply},
+		{name: "concurrent applies all succeed", check: deploymentApplyRace},
+		{name: "list", check: deploymentList},
+		{name: "data is there after a restart", check: deploymentRestart, needs: restart},
+		{name: "stored form", check: deploymentStored, needs: stored},
 	}, watchObligations(watchedDeployments)...))
 }
 
@@ -393,7 +395,6 @@ func deploymentList(t *testing.T, f DeploymentStoreFixture) {
 }
 
 func deploymentRestart(t *testing.T, f DeploymentStoreFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	created := createDeployment(t, f.Store, "web", 1)
 	updated, err := f.Store.Update(t.Context(), created)
 	require.NoError(t, err)
@@ -418,7 +419,6 @@ func deploymentRestart(t *testing.T, f DeploymentStoreFixture) {
 }
 
 func deploymentStored(t *testing.T, f DeploymentStoreFixture) {
-	needs(t, f.Stored != nil, "Stored")
 	created := createDeployment(t, f.Store, "web", 1)
 	record, err := contracts.Decode[contracts.DeploymentRecord](f.Stored(t, "web"))
 	require.NoError(t, err)

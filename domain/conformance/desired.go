@@ -43,31 +43,34 @@ type DesiredStateDevice struct {
 // domain.DesiredStateSource.
 func DesiredState(t *testing.T, open func(t *testing.T) DesiredStateFixture) {
 	t.Helper()
+	restart := named("Restart", func(_ *testing.T, f DesiredStateFixture) bool { return f.Restart != nil })
+	stored := named("Stored", func(_ *testing.T, f DesiredStateFixture) bool { return f.Stored != nil })
+	link := named("SetConnected", func(t *testing.T, f DesiredStateFixture) bool { return f.Device(t, "asked").SetConnected != nil })
 	checkAll(t, open, []obligation[DesiredStateFixture]{
-		{"publish, then get", desiredPublished},
-		{"publish of nothing", desiredPublishedNothing},
-		{"unknown device is not found", desiredUnknown},
-		{"stale revision is a conflict", desiredStale},
-		{"each document has its own result", desiredOwnResults},
-		{"concurrent publishers have one winner", desiredRace},
-		{"publish with an ended context is not known to be stored", desiredEnded},
-		{"load of many", desiredLoad},
-		{"load of nothing", desiredLoadNothing},
-		{"load returns the error of its handler", desiredLoadError},
-		{"remove", desiredRemoved},
-		{"values are copies", desiredCopied},
-		{"data is there after a restart", desiredRestart},
-		{"stored form", desiredStored},
-		{"device gets what is stored, then each new one", followCurrentThenNew},
-		{"device that waits gets its first document", followFirst},
-		{"device gets its own documents alone", followOwn},
-		{"device that holds an older one gets the newer", followHeld},
-		{"device catches up after its link was cut", followReconnect},
-		{"device goes on across a restart", followRestart},
-		{"device keeps what it has after a removal", followRemoved},
-		{"device handles one document at a time", followOneAtATime},
-		{"follow that is cancelled returns nil and handles nothing more", followCancelled},
-		{"many devices each get their last document", followMany},
+		{name: "publish, then get", check: desiredPublished},
+		{name: "publish of nothing", check: desiredPublishedNothing},
+		{name: "unknown device is not found", check: desiredUnknown},
+		{name: "stale revision is a conflict", check: desiredStale},
+		{name: "each document has its own result", check: desiredOwnResults},
+		{name: "concurrent publishers have one winner", check: desiredRace},
+		{name: "publish with an ended context is not known to be stored", check: desiredEnded},
+		{name: "load of many", check: desiredLoad},
+		{name: "load of nothing", check: desiredLoadNothing},
+		{name: "load returns the error of its handler", check: desiredLoadError},
+		{name: "remove", check: desiredRemoved},
+		{name: "values are copies", check: desiredCopied},
+		{name: "data is there after a restart", check: desiredRestart, needs: restart},
+		{name: "stored form", check: desiredStored, needs: stored},
+		{name: "device gets what is stored, then each new one", check: followCurrentThenNew},
+		{name: "device that waits gets its first document", check: followFirst},
+		{name: "device gets its own documents alone", check: followOwn},
+		{name: "device that holds an older one gets the newer", check: followHeld},
+		{name: "device catches up after its link was cut", check: followReconnect, needs: link},
+		{name: "device goes on across a restart", check: followRestart, needs: restart},
+		{name: "device keeps what it has after a removal", check: followRemoved},
+		{name: "device handles one document at a time", check: followOneAtATime},
+		{name: "follow that is cancelled returns nil and handles nothing more", check: followCancelled},
+		{name: "many devices each get their last document", check: followMany},
 	})
 }
 
@@ -303,7 +306,6 @@ func desiredCopied(t *testing.T, f DesiredStateFixture) {
 }
 
 func desiredRestart(t *testing.T, f DesiredStateFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	s := newSigner(t)
 	revision := s.publish(t, f.Publisher, "pi-1", 1, 0)
 	f.Restart(t)
@@ -317,7 +319,6 @@ func desiredRestart(t *testing.T, f DesiredStateFixture) {
 }
 
 func desiredStored(t *testing.T, f DesiredStateFixture) {
-	needs(t, f.Stored != nil, "Stored")
 	s := newSigner(t)
 	s.publish(t, f.Publisher, "pi-1", 1, 0)
 	require.Equal(t, s.envelope(t, "pi-1", 1), f.Stored(t, "pi-1"))
@@ -421,7 +422,6 @@ func followHeld(t *testing.T, f DesiredStateFixture) {
 
 func followReconnect(t *testing.T, f DesiredStateFixture) {
 	link := f.Device(t, "pi-1")
-	needs(t, link.SetConnected != nil, "SetConnected")
 	s := newSigner(t)
 	revision := s.publish(t, f.Publisher, "pi-1", 1, 0)
 	device := follow(t, link.Source, 0)
@@ -437,7 +437,6 @@ func followReconnect(t *testing.T, f DesiredStateFixture) {
 }
 
 func followRestart(t *testing.T, f DesiredStateFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	s := newSigner(t)
 	revision := s.publish(t, f.Publisher, "pi-1", 1, 0)
 	device := follow(t, f.Device(t, "pi-1").Source, 0)

@@ -35,15 +35,17 @@ type Contender struct {
 // LeaderElector checks an implementation of domain.LeaderElector.
 func LeaderElector(t *testing.T, open func(t *testing.T) LeaderElectorFixture) {
 	t.Helper()
+	restart := named("Restart", func(_ *testing.T, f LeaderElectorFixture) bool { return f.Restart != nil })
+	kill := named("Kill", func(t *testing.T, f LeaderElectorFixture) bool { return f.Contender(t, "asked").Kill != nil })
 	checkAll(t, open, []obligation[LeaderElectorFixture]{
-		{"one leads", leaderAlone},
-		{"leadership is exclusive", leaderExclusive},
-		{"another leads after the leader gives up", leaderHandOver},
-		{"another leads after the leader dies, whose context ends first", leaderDies},
-		{"error of lead ends it", leaderError},
-		{"lead that returns is called again", leaderAgain},
-		{"contender that waits is cancelled", leaderWaiting},
-		{"somebody leads after a restart", leaderRestart},
+		{name: "one leads", check: leaderAlone},
+		{name: "leadership is exclusive", check: leaderExclusive},
+		{name: "another leads after the leader gives up", check: leaderHandOver},
+		{name: "another leads after the leader dies, whose context ends first", check: leaderDies, needs: kill},
+		{name: "error of lead ends it", check: leaderError},
+		{name: "lead that returns is called again", check: leaderAgain},
+		{name: "contender that waits is cancelled", check: leaderWaiting},
+		{name: "somebody leads after a restart", check: leaderRestart, needs: restart},
 	})
 }
 
@@ -164,7 +166,6 @@ func leaderHandOver(t *testing.T, f LeaderElectorFixture) {
 func leaderDies(t *testing.T, f LeaderElectorFixture) {
 	r := newReign()
 	first, second := f.Contender(t, "a"), f.Contender(t, "b").Elector
-	needs(t, first.Kill != nil, "Kill")
 	start(t, func(ctx context.Context) error { return first.Elector.Lead(ctx, r.lead("a")) })
 	r.awaits(t, f.Failover, "")
 	start(t, func(ctx context.Context) error { return second.Lead(ctx, r.lead("b")) })
@@ -210,7 +211,6 @@ func leaderWaiting(t *testing.T, f LeaderElectorFixture) {
 }
 
 func leaderRestart(t *testing.T, f LeaderElectorFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	r := newReign()
 	for _, identity := range []string{"a", "b"} {
 		elector := f.Contender(t, identity).Elector

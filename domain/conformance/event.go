@@ -31,19 +31,21 @@ type EventLogFixture struct {
 // EventLog checks an implementation of domain.EventLog.
 func EventLog(t *testing.T, open func(t *testing.T) EventLogFixture) {
 	t.Helper()
+	restart := named("Restart", func(_ *testing.T, f EventLogFixture) bool { return f.Restart != nil })
+	stored := named("Stored", func(_ *testing.T, f EventLogFixture) bool { return f.Stored != nil })
 	checkAll(t, open, []obligation[EventLogFixture]{
-		{"append, then read in order", eventsInOrder},
-		{"read of nothing", eventsNone},
-		{"event that is not valid", eventsInvalid},
-		{"query chooses", eventsChosen},
-		{"read returns the error of its handler", eventsHandlerError},
-		{"follow gives the kept events, then later ones", eventsFollowed},
-		{"follow chooses too", eventsFollowChosen},
-		{"follow that is cancelled returns nil and handles nothing more", eventsCancelled},
-		{"two readers see everything", eventsTwice},
-		{"concurrent appends lose nothing", eventsConcurrent},
-		{"events are there after a restart, and follow goes on", eventsRestart},
-		{"stored form", eventsStored},
+		{name: "append, then read in order", check: eventsInOrder},
+		{name: "read of nothing", check: eventsNone},
+		{name: "event that is not valid", check: eventsInvalid},
+		{name: "query chooses", check: eventsChosen},
+		{name: "read returns the error of its handler", check: eventsHandlerError},
+		{name: "follow gives the kept events, then later ones", check: eventsFollowed},
+		{name: "follow chooses too", check: eventsFollowChosen},
+		{name: "follow that is cancelled returns nil and handles nothing more", check: eventsCancelled},
+		{name: "two readers see everything", check: eventsTwice},
+		{name: "concurrent appends lose nothing", check: eventsConcurrent},
+		{name: "events are there after a restart, and follow goes on", check: eventsRestart, needs: restart},
+		{name: "stored form", check: eventsStored, needs: stored},
 	})
 }
 
@@ -241,7 +243,6 @@ func eventsConcurrent(t *testing.T, f EventLogFixture) {
 }
 
 func eventsRestart(t *testing.T, f EventLogFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	all := sampleEvents()
 	appendEvents(t, f.Log, all[:3]...)
 	following := followEvents(t, f.Log, domain.EventQuery{})
@@ -253,7 +254,6 @@ func eventsRestart(t *testing.T, f EventLogFixture) {
 }
 
 func eventsStored(t *testing.T, f EventLogFixture) {
-	needs(t, f.Stored != nil, "Stored")
 	event := sampleEvents()[3]
 	appendEvents(t, f.Log, event)
 	want, err := contracts.Encode(event)

@@ -31,18 +31,19 @@ type IdentityProviderFixture struct {
 // IdentityProvider checks an implementation of domain.IdentityProvider.
 func IdentityProvider(t *testing.T, open func(t *testing.T) IdentityProviderFixture) {
 	t.Helper()
+	reach := named("SetReachable", func(_ *testing.T, f IdentityProviderFixture) bool { return f.SetReachable != nil })
 	checkAll(t, open, []obligation[IdentityProviderFixture]{
-		{"enroll", identityEnrolled},
-		{"enroll again", identityEnrolledAgain},
-		{"devices enroll at once", identityEnrolledTogether},
-		{"key that is not usable", identityBadKey},
-		{"rotate", identityRotated},
-		{"unknown device is not found", identityUnknown},
-		{"revoke", identityRevoked},
-		{"restore", identityRestored},
-		{"key expires", identityExpired},
-		{"operator's token", identityToken},
-		{"provider that cannot be reached is unavailable", identityUnreachable},
+		{name: "enroll", check: identityEnrolled},
+		{name: "enroll again", check: identityEnrolledAgain},
+		{name: "devices enroll at once", check: identityEnrolledTogether},
+		{name: "key that is not usable", check: identityBadKey},
+		{name: "rotate", check: identityRotated},
+		{name: "unknown device is not found", check: identityUnknown},
+		{name: "revoke", check: identityRevoked},
+		{name: "restore", check: identityRestored},
+		{name: "key expires", check: identityExpired},
+		{name: "operator's token", check: identityToken},
+		{name: "provider that cannot be reached is unavailable", check: identityUnreachable, needs: reach},
 	})
 }
 
@@ -199,7 +200,6 @@ func identityToken(t *testing.T, f IdentityProviderFixture) {
 }
 
 func identityUnreachable(t *testing.T, f IdentityProviderFixture) {
-	needs(t, f.SetReachable != nil, "SetReachable")
 	enroll(t, f, "pi-1")
 	_, public := newKey(t)
 	f.SetReachable(t, false)
@@ -228,16 +228,18 @@ type TokenVerifierFixture struct {
 // TokenVerifier checks an implementation of domain.TokenVerifier.
 func TokenVerifier(t *testing.T, open func(t *testing.T) TokenVerifierFixture) {
 	t.Helper()
+	foreign := named("Foreign", func(_ *testing.T, f TokenVerifierFixture) bool { return f.Foreign != nil })
+	reach := named("SetReachable", func(_ *testing.T, f TokenVerifierFixture) bool { return f.SetReachable != nil })
 	checkAll(t, open, []obligation[TokenVerifierFixture]{
-		{"device", verifierDevice},
-		{"people and their roles", verifierRoles},
-		{"malformed", verifierMalformed},
-		{"forged", verifierForged},
-		{"expired", verifierExpired},
-		{"from elsewhere", verifierForeign},
-		{"concurrent", verifierConcurrent},
-		{"keys that are not known yet are unavailable", verifierNoKeys},
-		{"keys that are known need no provider", verifierOffline},
+		{name: "device", check: verifierDevice},
+		{name: "people and their roles", check: verifierRoles},
+		{name: "malformed", check: verifierMalformed},
+		{name: "forged", check: verifierForged},
+		{name: "expired", check: verifierExpired},
+		{name: "from elsewhere", check: verifierForeign, needs: foreign},
+		{name: "concurrent", check: verifierConcurrent},
+		{name: "keys that are not known yet are unavailable", check: verifierNoKeys, needs: reach},
+		{name: "keys that are known need no provider", check: verifierOffline, needs: reach},
 	})
 }
 
@@ -293,7 +295,6 @@ func verifierExpired(t *testing.T, f TokenVerifierFixture) {
 }
 
 func verifierForeign(t *testing.T, f TokenVerifierFixture) {
-	needs(t, f.Foreign != nil, "Foreign")
 	for what, token := range f.Foreign(t) {
 		_, err := f.Verifier.Verify(t.Context(), token)
 		require.ErrorIs(t, err, domain.ErrUnauthenticated, what)
@@ -314,7 +315,6 @@ func verifierConcurrent(t *testing.T, f TokenVerifierFixture) {
 }
 
 func verifierNoKeys(t *testing.T, f TokenVerifierFixture) {
-	needs(t, f.SetReachable != nil, "SetReachable")
 	token := deviceToken(t, f, time.Hour)
 	f.SetReachable(t, false)
 	_, err := f.Verifier.Verify(t.Context(), token)
@@ -327,7 +327,6 @@ func verifierNoKeys(t *testing.T, f TokenVerifierFixture) {
 }
 
 func verifierOffline(t *testing.T, f TokenVerifierFixture) {
-	needs(t, f.SetReachable != nil, "SetReachable")
 	token := deviceToken(t, f, time.Hour)
 	_, err := f.Verifier.Verify(t.Context(), token)
 	require.NoError(t, err)

@@ -40,22 +40,25 @@ type ObservedStateDevice struct {
 // domain.ObservedStateReporter.
 func ObservedState(t *testing.T, open func(t *testing.T) ObservedStateFixture) {
 	t.Helper()
+	restart := named("Restart", func(_ *testing.T, f ObservedStateFixture) bool { return f.Restart != nil })
+	send := named("Send", func(_ *testing.T, f ObservedStateFixture) bool { return f.Send != nil })
+	link := named("SetConnected", func(t *testing.T, f ObservedStateFixture) bool { return f.Device(t, "asked").SetConnected != nil })
 	checkAll(t, open, []obligation[ObservedStateFixture]{
-		{"consume of nothing is caught up at once", observedNothing},
-		{"consume gives the last of each kind, then caught up once, then what comes", observedLastThenLive},
-		{"documents arrive whole", observedWhole},
-		{"exactly one thing is in each observation", observedOneThing},
-		{"what one device says comes in order", observedOrder},
-		{"two consumers see everything", observedTwice},
-		{"consume that is cancelled returns nil and handles nothing more", observedCancelled},
-		{"consume returns the error of its handler", observedHandlerError},
-		{"forget", observedForgotten},
-		{"forget of nothing", observedForgottenNothing},
-		{"device without a link is told at once and keeps nothing", observedNoLink},
-		{"what does not decode is left out", observedGarbage},
-		{"info and report are there after a restart", observedRestart},
-		{"consume and report go on across a restart", observedGoesOn},
-		{"read of the whole fleet", observedRead},
+		{name: "consume of nothing is caught up at once", check: observedNothing},
+		{name: "consume gives the last of each kind, then caught up once, then what comes", check: observedLastThenLive},
+		{name: "documents arrive whole", check: observedWhole},
+		{name: "exactly one thing is in each observation", check: observedOneThing},
+		{name: "what one device says comes in order", check: observedOrder},
+		{name: "two consumers see everything", check: observedTwice},
+		{name: "consume that is cancelled returns nil and handles nothing more", check: observedCancelled},
+		{name: "consume returns the error of its handler", check: observedHandlerError},
+		{name: "forget", check: observedForgotten},
+		{name: "forget of nothing", check: observedForgottenNothing},
+		{name: "device without a link is told at once and keeps nothing", check: observedNoLink, needs: link},
+		{name: "what does not decode is left out", check: observedGarbage, needs: send},
+		{name: "info and report are there after a restart", check: observedRestart, needs: restart},
+		{name: "consume and report go on across a restart", check: observedGoesOn, needs: restart},
+		{name: "read of the whole fleet", check: observedRead},
 	})
 }
 
@@ -335,7 +338,6 @@ func observedForgottenNothing(t *testing.T, f ObservedStateFixture) {
 
 func observedNoLink(t *testing.T, f ObservedStateFixture) {
 	device := f.Device(t, "pi-1")
-	needs(t, device.SetConnected != nil, "SetConnected")
 	o := observe(t, f.Consumer)
 	o.caughtUp(t)
 	device.SetConnected(t, false)
@@ -353,7 +355,6 @@ func observedNoLink(t *testing.T, f ObservedStateFixture) {
 }
 
 func observedGarbage(t *testing.T, f ObservedStateFixture) {
-	needs(t, f.Send != nil, "Send")
 	reporter := f.Device(t, "pi-1").Reporter
 	live := observe(t, f.Consumer)
 	live.caughtUp(t)
@@ -371,7 +372,6 @@ func observedGarbage(t *testing.T, f ObservedStateFixture) {
 }
 
 func observedRestart(t *testing.T, f ObservedStateFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	reporter := f.Device(t, "pi-1").Reporter
 	require.NoError(t, reporter.Info(t.Context(), sampleInfo("1")))
 	require.NoError(t, reporter.Report(t.Context(), sampleReport(1)))
@@ -384,7 +384,6 @@ func observedRestart(t *testing.T, f ObservedStateFixture) {
 }
 
 func observedGoesOn(t *testing.T, f ObservedStateFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	reporter := f.Device(t, "pi-1").Reporter
 	o := observe(t, f.Consumer)
 	o.caughtUp(t)

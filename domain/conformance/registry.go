@@ -31,22 +31,24 @@ type DeviceRegistryFixture struct {
 // DeviceRegistry checks an implementation of domain.DeviceRegistry.
 func DeviceRegistry(t *testing.T, open func(t *testing.T) DeviceRegistryFixture) {
 	t.Helper()
+	restart := named("Restart", func(_ *testing.T, f DeviceRegistryFixture) bool { return f.Restart != nil })
+	stored := named("Stored", func(_ *testing.T, f DeviceRegistryFixture) bool { return f.Stored != nil })
 	checkAll(t, open, append([]obligation[DeviceRegistryFixture]{
-		{"create, then get", deviceCreated},
-		{"unknown device is not found", deviceUnknown},
-		{"create twice", deviceCreatedTwice},
-		{"create what is not valid", deviceInvalid},
-		{"update", deviceUpdated},
-		{"stale revision is a conflict", deviceStale},
-		{"delete, then create again", deviceDeleted},
-		{"list by labels, sorted", deviceListed},
-		{"values are copies", deviceCopied},
-		{"concurrent updates lose nothing", deviceConcurrent},
-		{"update of one field stops at an error", deviceEditError},
-		{"concurrent creates have one winner", deviceCreateRace},
-		{"data is there after a restart", deviceRestart},
-		{"stored form", deviceStored},
-		{"call with an ended context fails", deviceEnded},
+		{name: "create, then get", check: deviceCreated},
+		{name: "unknown device is not found", check: deviceUnknown},
+		{name: "create twice", check: deviceCreatedTwice},
+		{name: "create what is not valid", check: deviceInvalid},
+		{name: "update", check: deviceUpdated},
+		{name: "stale revision is a conflict", check: deviceStale},
+		{name: "delete, then create again", check: deviceDeleted},
+		{name: "list by labels, sorted", check: deviceListed},
+		{name: "values are copies", check: deviceCopied},
+		{name: "concurrent updates lose nothing", check: deviceConcurrent},
+		{name: "update of one field stops at an error", check: deviceEditError},
+		{name: "concurrent creates have one winner", check: deviceCreateRace},
+		{name: "data is there after a restart", check: deviceRestart, needs: restart},
+		{name: "stored form", check: deviceStored, needs: stored},
+		{name: "call with an ended context fails", check: deviceEnded},
 	}, watchObligations(watchedDevices)...))
 }
 
@@ -302,7 +304,6 @@ func deviceCreateRace(t *testing.T, f DeviceRegistryFixture) {
 }
 
 func deviceRestart(t *testing.T, f DeviceRegistryFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	created, err := f.Registry.Create(t.Context(), sampleDevice("pi-1"))
 	require.NoError(t, err)
 	f.Restart(t)
@@ -320,7 +321,6 @@ func deviceRestart(t *testing.T, f DeviceRegistryFixture) {
 }
 
 func deviceStored(t *testing.T, f DeviceRegistryFixture) {
-	needs(t, f.Stored != nil, "Stored")
 	created, err := f.Registry.Create(t.Context(), sampleDevice("pi-1"))
 	require.NoError(t, err)
 	want, err := contracts.Encode(created.Record())

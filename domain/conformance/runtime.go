@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -62,48 +62,49 @@ type WorkloadScores struct {
 // WorkloadRuntime checks an implementation of domain.WorkloadRuntime.
 func WorkloadRuntime(t *testing.T, open func(t *testing.T) WorkloadRuntimeFixture) {
 	t.Helper()
+	kill := named("Kill", func(_ *testing.T, f WorkloadRuntimeFixture) bool { return f.Kill != nil })
+	graceful := named("Scores.Graceful", func(_ *testing.T, f WorkloadRuntimeFixture) bool { return f.Scores.Graceful != nil })
+	reopen := named("Reopen", func(_ *testing.T, f WorkloadRuntimeFixture) bool { return f.Reopen != nil })
+	foreign := named("Foreign", func(_ *testing.T, f WorkloadRuntimeFixture) bool { return f.Foreign != nil })
+	failing := named("Scores.Failing", func(_ *testing.T, f WorkloadRuntimeFixture) bool { return len(f.Scores.Failing) > 0 })
 	obligations := []obligation[WorkloadRuntimeFixture]{
-		{"start", workloadStarts},
-		{"unchanged services are left alone", workloadIdempotent},
-		{"change replaces only the changed service", workloadChanged},
-		{"services are added and taken away", workloadServices},
-		{"remove", workloadRemoved},
-		{"remove of nothing", workloadRemovedNothing},
-		{"crash is restarted and counted", workloadCrash},
-		{"crash loop", workloadCrashLoop},
-		{"change ends a crash loop", workloadCrashLoopFixed},
-		{"service that ends well and shall not restart", workloadEndsWell},
-		{"service that ends badly and shall not restart", workloadEndsBadly},
-		{"graceful stop", workloadGraceful},
-		{"kill after the grace period", workloadStubborn},
-		{"remove that is cancelled can be called again", workloadRemoveCancelled},
-		{"logs tail", workloadLogsTail},
-		{"logs follow until closed", workloadLogsFollow},
-		{"logs of what is not there", workloadLogsUnknown},
-		{"watch tells of a crash", workloadWatch},
-		{"new runtime adopts without a restart", workloadAdopted},
-		{"new runtime removes what it adopted", workloadAdoptedRemoved},
-		{"foreign workloads are untouched", workloadForeign},
-		{"two deployments are independent", workloadIndependent},
-		{"score that is not valid", workloadInvalid},
-		{"type that is not supported", workloadUnsupported},
+		{name: "start", check: workloadStarts},
+		{name: "unchanged services are left alone", check: workloadIdempotent},
+		{name: "change replaces only the changed service", check: workloadChanged},
+		{name: "services are added and taken away", check: workloadServices},
+		{name: "remove", check: workloadRemoved},
+		{name: "remove of nothing", check: workloadRemovedNothing},
+		{name: "crash is restarted and counted", check: workloadCrash, needs: kill},
+		{name: "crash loop", check: workloadCrashLoop},
+		{name: "change ends a crash loop", check: workloadCrashLoopFixed},
+		{name: "service that ends well and shall not restart", check: workloadEndsWell},
+		{name: "service that ends badly and shall not restart", check: workloadEndsBadly},
+		{name: "graceful stop", check: workloadGraceful, needs: graceful},
+		{name: "kill after the grace period", check: workloadStubborn},
+		{name: "remove that is cancelled can be called again", check: workloadRemoveCancelled},
+		{name: "logs tail", check: workloadLogsTail},
+		{name: "logs follow until closed", check: workloadLogsFollow},
+		{name: "logs of what is not there", check: workloadLogsUnknown},
+		{name: "watch tells of a crash", check: workloadWatch, needs: kill},
+		{name: "new runtime adopts without a restart", check: workloadAdopted, needs: reopen},
+		{name: "new runtime removes what it adopted", check: workloadAdoptedRemoved, needs: reopen},
+		{name: "foreign workloads are untouched", check: workloadForeign, needs: foreign},
+		{name: "two deployments are independent", check: workloadIndependent},
+		{name: "score that is not valid", check: workloadInvalid},
+		{name: "type that is not supported", check: workloadUnsupported},
+		{name: "failures have their reason and can be fixed", check: workloadFailures, needs: failing},
 	}
-	for _, reason := range contracts.Reasons() {
-		obligations = append(obligations, obligation[WorkloadRuntimeFixture]{
-			"fails with " + string(reason) + ", then fixed",
-			func(t *testing.T, f WorkloadRuntimeFixture) { workloadFails(t, f, reason) },
-		})
-	}
+	names := map[string]bool{}
 	for i, o := range obligations {
-		obligations[i].check = func(t *testing.T, f WorkloadRuntimeFixture) {
+		names[o.name] = true
+		obligations[i].needs = func(t *testing.T, f WorkloadRuntimeFixture) string {
 			for name := range f.Unsupported {
-				require.True(t, slices.ContainsFunc(obligations, func(o obligation[WorkloadRuntimeFixture]) bool { return o.name == name }),
-					"the suite has no subtest %q", name)
+				require.True(t, names[name], "the suite has no subtest %q", name)
 			}
-			if why, ok := f.Unsupported[o.name]; ok {
-				t.Skip(why)
+			if why, ok := f.Unsupported[o.name]; ok || o.needs == nil {
+				return why
 			}
-			o.check(t, f)
+			return o.needs(t, f)
 		}
 	}
 	checkAll(t, open, obligations)
@@ -259,7 +260,6 @@ func workloadRemovedNothing(t *testing.T, f WorkloadRuntimeFixture) {
 }
 
 func workloadCrash(t *testing.T, f WorkloadRuntimeFixture) {
-	needs(t, f.Kill != nil, "Kill")
 	applied(t, f.Runtime, workload("web", 1, f.Scores.Running(map[string]int{"app": 1, "db": 1})))
 	before := awaitRunning(t, f.Runtime, "web", "app", "db")
 	f.Kill(t, "web", before["app"])
@@ -325,7 +325,6 @@ func workloadEndsBadly(t *testing.T, f WorkloadRuntimeFixture) {
 }
 
 func workloadGraceful(t *testing.T, f WorkloadRuntimeFixture) {
-	needs(t, f.Scores.Graceful != nil, "Scores.Graceful")
 	score, stopped := f.Scores.Graceful(t)
 	applied(t, f.Runtime, workload("web", 1, score))
 	before := awaitRunning(t, f.Runtime, "web", "main")
@@ -428,7 +427,6 @@ func workloadLogsUnknown(t *testing.T, f WorkloadRuntimeFixture) {
 }
 
 func workloadWatch(t *testing.T, f WorkloadRuntimeFixture) {
-	needs(t, f.Kill != nil, "Kill")
 	applied(t, f.Runtime, workload("web", 1, f.Scores.Running(map[string]int{"app": 1})))
 	before := awaitRunning(t, f.Runtime, "web", "app")
 	names := make(chan contracts.DeploymentName, 100)
@@ -458,7 +456,6 @@ func workloadWatch(t *testing.T, f WorkloadRuntimeFixture) {
 }
 
 func workloadAdopted(t *testing.T, f WorkloadRuntimeFixture) {
-	needs(t, f.Reopen != nil, "Reopen")
 	score := f.Scores.Running(map[string]int{"app": 1, "db": 1})
 	applied(t, f.Runtime, workload("web", 5, score))
 	before := awaitRunning(t, f.Runtime, "web", "app", "db")
@@ -482,7 +479,6 @@ func workloadAdopted(t *testing.T, f WorkloadRuntimeFixture) {
 }
 
 func workloadAdoptedRemoved(t *testing.T, f WorkloadRuntimeFixture) {
-	needs(t, f.Reopen != nil, "Reopen")
 	applied(t, f.Runtime, workload("web", 1, f.Scores.Running(map[string]int{"app": 1})))
 	before := awaitRunning(t, f.Runtime, "web", "app")
 	runtime := f.Reopen(t)
@@ -493,7 +489,6 @@ func workloadAdoptedRemoved(t *testing.T, f WorkloadRuntimeFixture) {
 }
 
 func workloadForeign(t *testing.T, f WorkloadRuntimeFixture) {
-	needs(t, f.Foreign != nil, "Foreign")
 	untouched := f.Foreign(t)
 	require.True(t, untouched(t))
 	applied(t, f.Runtime, workload("web", 1, f.Scores.Running(map[string]int{"app": 1})))
@@ -547,28 +542,29 @@ func requireFailure(t *testing.T, err error, reason contracts.Reason) {
 	require.NotEmpty(t, failed.Message)
 }
 
-func workloadFails(t *testing.T, f WorkloadRuntimeFixture, reason contracts.Reason) {
-	failing, ok := f.Scores.Failing[reason]
-	if !ok {
-		t.Skipf("the fixture has no score that fails with %s", reason)
-	}
+func workloadFailures(t *testing.T, f WorkloadRuntimeFixture) {
 	applied(t, f.Runtime, workload("other", 1, f.Scores.Running(map[string]int{"main": 1})))
 	other := awaitRunning(t, f.Runtime, "other", "main")
+	for _, reason := range slices.Sorted(maps.Keys(f.Scores.Failing)) {
+		t.Run(string(reason), func(t *testing.T) {
+			workloadFails(t, f, reason)
+			require.Equal(t, other, awaitRunning(t, f.Runtime, "other", "main"), "the other deployment is untouched")
+		})
+	}
+}
 
+func workloadFails(t *testing.T, f WorkloadRuntimeFixture, reason contracts.Reason) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
-	var failed *domain.WorkloadError
-	switch err := f.Runtime.Apply(ctx, workload("web", 1, failing(t)), quietly); {
-	case err == nil:
+	score := f.Scores.Failing[reason](t)
+	if err := f.Runtime.Apply(ctx, workload("web", 1, score), quietly); err != nil {
+		requireFailure(t, err, reason)
+	} else {
 		// It shows only once the service was started.
 		got := awaitStatus(t, f.Runtime, "web", "failed with "+string(reason), func(s domain.WorkloadStatus) bool { return s.Reason == reason })
 		require.NotEmpty(t, got.Message)
-	case errors.As(err, &failed):
-		requireFailure(t, err, reason)
-	default:
-		require.NoError(t, err, "a failure is a *WorkloadError")
 	}
 	applied(t, f.Runtime, workload("web", 2, f.Scores.Running(map[string]int{"main": 1})))
 	awaitRunning(t, f.Runtime, "web", "main")
-	require.Equal(t, other, awaitRunning(t, f.Runtime, "other", "main"), "the other deployment is untouched")
+	require.NoError(t, f.Runtime.Remove(t.Context(), "web"))
 }

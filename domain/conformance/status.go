@@ -26,15 +26,17 @@ type DeploymentStatusStoreFixture struct {
 // domain.DeploymentStatusStore.
 func DeploymentStatusStore(t *testing.T, open func(t *testing.T) DeploymentStatusStoreFixture) {
 	t.Helper()
+	restart := named("Restart", func(_ *testing.T, f DeploymentStatusStoreFixture) bool { return f.Restart != nil })
+	stored := named("Stored", func(_ *testing.T, f DeploymentStatusStoreFixture) bool { return f.Stored != nil })
 	checkAll(t, open, append([]obligation[DeploymentStatusStoreFixture]{
-		{"put, then get", statusPut},
-		{"unknown status is not found", statusUnknown},
-		{"put replaces", statusReplaced},
-		{"delete, then put again", statusDeleted},
-		{"delete of nothing", statusDeletedNothing},
-		{"values are copies", statusCopied},
-		{"data is there after a restart", statusRestart},
-		{"stored form", statusStored},
+		{name: "put, then get", check: statusPut},
+		{name: "unknown status is not found", check: statusUnknown},
+		{name: "put replaces", check: statusReplaced},
+		{name: "delete, then put again", check: statusDeleted},
+		{name: "delete of nothing", check: statusDeletedNothing},
+		{name: "values are copies", check: statusCopied},
+		{name: "data is there after a restart", check: statusRestart, needs: restart},
+		{name: "stored form", check: statusStored, needs: stored},
 	}, watchObligations(watchedStatuses)...))
 }
 
@@ -124,7 +126,6 @@ func statusCopied(t *testing.T, f DeploymentStatusStoreFixture) {
 }
 
 func statusRestart(t *testing.T, f DeploymentStatusStoreFixture) {
-	needs(t, f.Restart != nil, "Restart")
 	require.NoError(t, f.Store.Put(t.Context(), "web", sampleStatus()))
 	f.Restart(t)
 	var got contracts.DeploymentStatus
@@ -136,7 +137,6 @@ func statusRestart(t *testing.T, f DeploymentStatusStoreFixture) {
 }
 
 func statusStored(t *testing.T, f DeploymentStatusStoreFixture) {
-	needs(t, f.Stored != nil, "Stored")
 	require.NoError(t, f.Store.Put(t.Context(), "web", sampleStatus()))
 	want, err := contracts.Encode(sampleStatus())
 	require.NoError(t, err)

@@ -25,23 +25,41 @@ const (
 type obligation[F any] struct {
 	name  string
 	check func(t *testing.T, f F)
+	// needs is the part of the fixture without which it cannot be checked; nil
+	// when it needs none.
+	needs part[F]
 }
 
+// part returns why an optional part of a fixture is not there, "" when it is.
+type part[F any] func(t *testing.T, f F) string
+
+// named is a part by its name in the fixture.
+func named[F any](name string, there func(t *testing.T, f F) bool) part[F] {
+	return func(t *testing.T, f F) string {
+		t.Helper()
+		if there(t, f) {
+			return ""
+		}
+		return "the fixture has no " + name
+	}
+}
+
+// checkAll runs the obligations that the fixture can show, and names the
+// others. A fixture of its own is asked which those are.
 func checkAll[F any](t *testing.T, open func(t *testing.T) F, obligations []obligation[F]) {
 	t.Helper()
+	asked := open(t)
 	for _, o := range obligations {
+		if o.needs != nil {
+			if why := o.needs(t, asked); why != "" {
+				t.Logf("not checked: %q: %s", o.name, why)
+				continue
+			}
+		}
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			o.check(t, open(t))
 		})
-	}
-}
-
-// needs skips the subtest when a part of the fixture is missing.
-func needs(t *testing.T, there bool, part string) {
-	t.Helper()
-	if !there {
-		t.Skipf("the fixture has no %s", part)
 	}
 }
 

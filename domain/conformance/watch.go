@@ -33,20 +33,27 @@ type watched[K ~string, V any] struct {
 // watchObligations are the protocol of domain.Change, for the store that
 // adapt makes of a fixture.
 func watchObligations[F any, K ~string, V any](adapt func(F) watched[K, V]) []obligation[F] {
+	restart := named("Restart", func(_ *testing.T, w watched[K, V]) bool { return w.restart != nil })
 	checks := []obligation[watched[K, V]]{
-		{"watch of an empty store is caught up at once", watchEmpty[K, V]},
-		{"watch gives the current state, then caught up once, then changes", watchCurrentThenChanges[K, V]},
-		{"watch resumes after a revision, deletions included", watchResumes[K, V]},
-		{"watch keeps the order of each key", watchOrder[K, V]},
-		{"watch that is slow ends with the last values", watchSlow[K, V]},
-		{"watch that is cancelled returns nil and handles nothing more", watchCancelled[K, V]},
-		{"watch returns the error of its handler", watchHandlerError[K, V]},
-		{"watches of two clients see everything", watchTwice[K, V]},
-		{"watch goes on across a restart", watchRestart[K, V]},
+		{name: "watch of an empty store is caught up at once", check: watchEmpty[K, V]},
+		{name: "watch gives the current state, then caught up once, then changes", check: watchCurrentThenChanges[K, V]},
+		{name: "watch resumes after a revision, deletions included", check: watchResumes[K, V]},
+		{name: "watch keeps the order of each key", check: watchOrder[K, V]},
+		{name: "watch that is slow ends with the last values", check: watchSlow[K, V]},
+		{name: "watch that is cancelled returns nil and handles nothing more", check: watchCancelled[K, V]},
+		{name: "watch returns the error of its handler", check: watchHandlerError[K, V]},
+		{name: "watches of two clients see everything", check: watchTwice[K, V]},
+		{name: "watch goes on across a restart", check: watchRestart[K, V], needs: restart},
 	}
 	obligations := make([]obligation[F], len(checks))
 	for i, c := range checks {
-		obligations[i] = obligation[F]{c.name, func(t *testing.T, f F) { c.check(t, adapt(f)) }}
+		obligations[i] = obligation[F]{
+			name:  c.name,
+			check: func(t *testing.T, f F) { c.check(t, adapt(f)) },
+		}
+		if c.needs != nil {
+			obligations[i].needs = func(t *testing.T, f F) string { return c.needs(t, adapt(f)) }
+		}
 	}
 	return obligations
 }
@@ -261,7 +268,6 @@ func watchTwice[K ~string, V any](t *testing.T, w watched[K, V]) {
 }
 
 func watchRestart[K ~string, V any](t *testing.T, w watched[K, V]) {
-	needs(t, w.restart != nil, "Restart")
 	w.put(t, "a", 1)
 	r := &recorder[K, V]{}
 	r.running = start(t, func(ctx context.Context) error {
