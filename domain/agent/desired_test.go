@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/domain"
 	"github.com/nationtech/harmony-fleet/domain/agent"
 	"github.com/nationtech/harmony-fleet/domain/memory"
 )
@@ -64,6 +65,23 @@ func TestRestartAdoptsWithoutTouching(t *testing.T) {
 		require.Len(t, reports, 1, "the report at the connection and no other")
 		assert.Equal(t, []string{"web/Running"}, phasesOf(reports[0]))
 		assert.Equal(t, since, reports[0].Deployments[0].Since)
+	})
+}
+
+func TestRestartWaitsForSlowRuntimesBeforeItReports(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.runtimes = []domain.WorkloadRuntime{&slowRuntime{newRuntime(b.runtime)}}
+		b.start()
+		b.publish(1, process("web", 1, "serve"))
+		b.advance(time.Second)
+		sent := len(b.reporter.sent())
+		b.end()
+		b.start()
+		b.advance(time.Second)
+		for _, report := range b.reporter.sent()[sent:] {
+			assert.Equal(t, []string{"web/Running"}, phasesOf(report))
+		}
+		assert.Greater(t, len(b.reporter.sent()), sent)
 	})
 }
 

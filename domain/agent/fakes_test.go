@@ -2,7 +2,9 @@ package agent_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain"
@@ -15,6 +17,18 @@ type quietRuntime struct{ *runtime }
 func (quietRuntime) Watch(ctx context.Context, _ func(contracts.DeploymentName)) error {
 	<-ctx.Done()
 	return nil
+}
+
+// slowRuntime takes its time to list.
+type slowRuntime struct{ *runtime }
+
+func (r slowRuntime) List(ctx context.Context) ([]domain.WorkloadStatus, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(300 * time.Millisecond):
+		return r.runtime.List(ctx)
+	}
 }
 
 // lyingRuntime says that it removed what it did not.
@@ -62,4 +76,20 @@ func (r *spyingReporter) Report(ctx context.Context, report contracts.DeviceRepo
 	}
 	r.ahead = append(r.ahead, report.Sequence-saved.Sequence)
 	return r.ObservedStateReporter.Report(ctx, report)
+}
+
+// wideRuntime has many services in each workload, with long images.
+type wideRuntime struct{ *runtime }
+
+func (r wideRuntime) List(ctx context.Context) ([]domain.WorkloadStatus, error) {
+	statuses, err := r.runtime.List(ctx)
+	for i := range statuses {
+		one := statuses[i].Services
+		for len(one) > 0 && len(statuses[i].Services) < 64 {
+			service := one[0]
+			service.Image = strings.Repeat("x", 200)
+			statuses[i].Services = append(statuses[i].Services, service)
+		}
+	}
+	return statuses, err
 }

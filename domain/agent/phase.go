@@ -67,7 +67,7 @@ func beyond(now, failed contracts.Reason) bool { return stage(now) > stage(faile
 
 // stage orders what Apply does.
 func stage(reason contracts.Reason) int {
-	switch reason { //nolint:exhaustive // all others are about services
+	switch reason {
 	case contracts.ReasonRuntimeUnavailable, contracts.ReasonDiskFull:
 		return 0
 	case contracts.ReasonImagePulling, contracts.ReasonImagePullFailed:

@@ -204,6 +204,23 @@ func TestChangedSpecReplacesTheService(t *testing.T) {
 	})
 }
 
+func TestRunningIsReportedOnlyOnceSeen(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.runtimes = []domain.WorkloadRuntime{&slowRuntime{newRuntime(b.runtime)}}
+		b.start()
+		b.publish(1, process("web", 1, "one"))
+		b.advance(time.Second)
+		b.publish(2, process("web", 1, "two"))
+		b.advance(time.Second)
+		assert.Equal(t, []string{"web/Running"}, b.phases())
+		for _, report := range b.reporter.sent() {
+			if report.AppliedGeneration == 2 && report.Deployments[0].Phase == contracts.PhaseRunning {
+				assert.Equal(t, b.pid("web"), report.Deployments[0].Services[0].PID)
+			}
+		}
+	})
+}
+
 func TestRemovalIsReportedUntilGone(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.runtime.Behave("stubborn", memory.Behaviour{IgnoresStop: true})
@@ -357,6 +374,7 @@ func TestAgentAtRestDoesNothing(t *testing.T) {
 		counting := b.counting()
 		b.start()
 		b.publish(1, process("web", 1, "serve"), process("db", 1, "serve"))
+		assert.Len(t, counting.applied("web"), 1, "what an Apply changed asks for no other")
 		b.advance(time.Minute)
 		reports, writes, lists, applies := len(b.reporter.sent()), store.writes.Load(), counting.listed(), len(counting.applied("web"))
 		b.advance(10 * time.Minute)

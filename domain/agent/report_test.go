@@ -2,6 +2,8 @@ package agent_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -221,5 +223,53 @@ func TestHeartbeatIntervalIsTheOperatorsWish(t *testing.T) {
 		b.link.SetConnected(true)
 		b.advance(time.Millisecond)
 		assert.Len(t, b.reporter.heard().beats, before+1)
+	})
+}
+
+func TestReportHoldsWhatIsWantedFirst(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.runtime.Behave("stubborn", memory.Behaviour{IgnoresStop: true})
+		b.start()
+		set := func(prefix, program string) []contracts.DesiredDeployment {
+			all := []contracts.DesiredDeployment{}
+			for i := range 200 {
+				all = append(all, process(fmt.Sprintf("%s%03d", prefix, i), 1, program))
+			}
+			return all
+		}
+		b.publish(1, set("a", "stubborn")...)
+		assert.Len(t, b.phases(), 200)
+		b.publish(2, set("b", "serve")...)
+		b.advance(5 * time.Minute)
+		assert.Len(t, b.phases(), 200)
+		for _, report := range b.reporter.sent() {
+			require.NoError(t, report.Validate())
+			if report.AppliedGeneration == 2 {
+				_, found := slices.BinarySearchFunc(report.Deployments, "b199", func(d contracts.DeploymentReport, n contracts.DeploymentName) int {
+					return strings.Compare(string(d.Name), string(n))
+				})
+				assert.True(t, found)
+			}
+		}
+	})
+}
+
+func TestReportThatIsTooLargeLeavesOutTheServices(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		wide := &wideRuntime{runtime: newRuntime(b.runtime)}
+		b.runtimes = []domain.WorkloadRuntime{wide}
+		b.start()
+		all := []contracts.DesiredDeployment{}
+		for i := range 100 {
+			all = append(all, process(fmt.Sprintf("a%03d", i), 1, "serve"))
+		}
+		b.publish(1, all...)
+		b.advance(time.Minute)
+		report := b.reporter.last(t)
+		_, err := contracts.Encode(report)
+		require.NoError(t, err)
+		assert.Len(t, report.Deployments, 100)
+		assert.Equal(t, contracts.PhaseRunning, report.Deployments[99].Phase)
+		assert.Empty(t, report.Deployments[99].Services)
 	})
 }

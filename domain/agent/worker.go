@@ -65,10 +65,9 @@ func (a *Agent) perform(ctx context.Context, t *task, s step) {
 	defer a.mu.Unlock()
 	t.cancel = nil
 	overtaken := t.revision != s.revision || ctx.Err() != nil
-	switch {
-	case s.kind == stepRemove:
+	if s.kind == stepRemove {
 		a.removed(ctx, t, s.host, err, overtaken)
-	default:
+	} else {
 		a.applied(ctx, t, s.host, err, overtaken)
 	}
 }
