@@ -18,25 +18,28 @@ func (e *engine) collect(ctx context.Context, d *device) {
 	}
 	d.busy = true
 	e.collecting++
-	id, revision := d.id, d.stored.revision
+	id, revision, inDoubt := d.id, d.stored.revision, d.inDoubt
 	e.chores.start(ctx, e, func(ctx context.Context) func(context.Context) {
-		err := e.removeDevice(ctx, id, revision)
+		err := e.removeDevice(ctx, id, revision, inDoubt)
 		return func(ctx context.Context) { e.collected(ctx, d, err) }
 	})
 }
 
-// removeDevice runs in a worker.
-func (e *engine) removeDevice(ctx context.Context, id contracts.DeviceID, revision domain.Revision) error {
+// removeDevice runs in a worker. In doubt, a document may be stored even when
+// no revision is known.
+func (e *engine) removeDevice(ctx context.Context, id contracts.DeviceID, revision domain.Revision, inDoubt bool) error {
 	if err := e.operator.capabilities.Observed.Forget(ctx, id); err != nil {
 		return err
 	}
-	if revision == 0 {
+	if revision == 0 && !inDoubt {
 		return nil
 	}
 	desired := e.operator.capabilities.Desired
-	err := desired.Remove(ctx, id, revision)
-	if !errors.Is(err, domain.ErrConflict) {
-		return err
+	if !inDoubt {
+		err := desired.Remove(ctx, id, revision)
+		if !errors.Is(err, domain.ErrConflict) {
+			return err
+		}
 	}
 	stored, err := desired.Get(ctx, id)
 	if errors.Is(err, domain.ErrNotFound) {
@@ -53,12 +56,14 @@ func (e *engine) collected(ctx context.Context, d *device, err error) {
 	e.collecting--
 	if d.registered {
 		// It came back meanwhile: it needs a document again, whose generation goes
-		// on from where it was.
+		// on from where it was, and is asked for what was forgotten.
 		d.dirty = true
+		e.forgetObserved(d)
 		d.stored = record{revision: d.stored.revision, generation: d.stored.generation}
 		if err == nil {
 			d.stored.revision = 0
 		}
+		e.reconsider(d)
 		e.release(ctx, d)
 		return
 	}
@@ -68,10 +73,8 @@ func (e *engine) collected(ctx context.Context, d *device, err error) {
 		e.orphans = append(e.orphans, d)
 		return
 	}
-	if d.hasInfo || d.hasReport || d.hasHeartbeat {
-		e.forgetObserved(d)
-	}
-	d.stored, d.repairedAt = record{}, 0
+	e.forgetObserved(d)
+	d.stored, d.inDoubt, d.repairedAt = record{}, false, 0
 	e.drop(d)
 }
 

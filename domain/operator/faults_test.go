@@ -3,6 +3,7 @@ package operator_test
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain"
@@ -22,6 +23,8 @@ type faults struct {
 	// publish fails each document for which it returns an error. store says
 	// whether it is stored even so.
 	publish func(contracts.DeviceID) (err error, store bool)
+	// slow is how long a write takes.
+	slow time.Duration
 	// remove fails removals.
 	remove func() error
 	// append fails events.
@@ -53,20 +56,33 @@ func (f *faults) set(edit func(*faults)) {
 	edit(f)
 }
 
+// wait takes as long as a write does.
+func (f *faults) wait(ctx context.Context) {
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	timer := time.NewTimer(slow)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 type faultyDesired faults
 
 func (f *faultyDesired) Publish(ctx context.Context, documents []domain.DesiredDocument) []domain.PublishResult {
+	(*faults)(f).wait(ctx)
 	results := make([]domain.PublishResult, len(documents))
 	for i, document := range documents {
 		f.mu.Lock()
 		f.published = append(f.published, document.Device)
-		fail := f.publish
-		f.mu.Unlock()
 		var err error
 		store := true
-		if fail != nil {
-			err, store = fail(document.Device)
+		if f.publish != nil {
+			err, store = f.publish(document.Device)
 		}
+		f.mu.Unlock()
 		if store || err == nil {
 			results[i] = f.desired.Publish(ctx, documents[i:i+1])[0]
 		}
@@ -86,6 +102,7 @@ func (f *faultyDesired) Load(ctx context.Context, handle func(domain.DesiredDocu
 }
 
 func (f *faultyDesired) Remove(ctx context.Context, id contracts.DeviceID, revision domain.Revision) error {
+	(*faults)(f).wait(ctx)
 	f.mu.Lock()
 	fail := f.remove
 	f.mu.Unlock()

@@ -245,6 +245,10 @@ func (f *fleet) agent(id contracts.DeviceID, labels contracts.Labels) *agent {
 			defer a.mu.Unlock()
 			if verb == contracts.VerbReport {
 				a.requests++
+				if !a.silent {
+					_ = a.link.Info(ctx, contracts.DeviceInfo{AgentVersion: "1.0.0", Labels: labels})
+					_ = a.link.Report(ctx, a.report)
+				}
 			}
 			return domain.Answer(contracts.Empty{}, nil)
 		})
