@@ -31,8 +31,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // runWith is run with another way to reach the fleet.
 func runWith(ctx context.Context, app *cli.App, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := commands.New(app, version)
-	root.AddCommand(dev.NewCommand(app.Contexts, cli.Usage))
+	root := commands.New(app, version)                       //nolint:contextcheck // cobra hands the context to the commands
+	root.AddCommand(dev.NewCommand(app.Contexts, cli.Usage)) //nolint:contextcheck // cobra hands the context to the command
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

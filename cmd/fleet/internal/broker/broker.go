@@ -3,6 +3,7 @@ package broker
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 
 	"github.com/nationtech/harmony-fleet/adapters/nats"
@@ -12,7 +13,8 @@ import (
 
 // Connect implements cli.ConnectFunc. The errors are those of nats.Connect.
 func Connect(ctx context.Context, to contexts.Context) (cli.Fleet, func(), error) {
-	config := nats.Config{Name: "fleet", CAFile: to.CAFile, FailFast: true}
+	var said complaints
+	config := nats.Config{Name: "fleet", CAFile: to.CAFile, FailFast: true, Logger: slog.New(&said)}
 	for server := range strings.SplitSeq(to.Server, ",") {
 		config.Servers = append(config.Servers, strings.TrimSpace(server))
 	}
@@ -33,5 +35,6 @@ func Connect(ctx context.Context, to contexts.Context) (cli.Fleet, func(), error
 		Observed:    nats.NewObservedStateConsumer(conn),
 		Commands:    nats.NewCommandBus(conn),
 		Events:      nats.NewEventLog(conn),
+		Complaint:   said.last,
 	}, conn.Close, nil
 }

@@ -18,7 +18,7 @@ import (
 
 const (
 	connectTimeout = 5 * time.Second
-	requestTimeout = time.Minute
+	requestTimeout = 30 * time.Second
 )
 
 // Fleet is the capabilities that the commands use.
@@ -29,6 +29,9 @@ type Fleet struct {
 	Observed    domain.ObservedStateConsumer
 	Commands    domain.CommandBus
 	Events      domain.EventLog
+	// Complaint returns what the broker last complained of, such as a missing
+	// permission, which no answer tells; "" for nothing. It may be nil.
+	Complaint func() string
 }
 
 // ConnectFunc reaches a fleet, or fails before ctx ends. The returned function
@@ -80,6 +83,9 @@ func (a *App) Do(command *cobra.Command, work func(context.Context, Session) err
 		defer cancel()
 		err := work(limited, session)
 		if errors.Is(limited.Err(), context.DeadlineExceeded) && err != nil {
+			if session.Complaint != nil && session.Complaint() != "" {
+				return fmt.Errorf("%s did not answer within %s: %s; name another credential with --nkey, or --user and --password-file", session.Target, a.timeout, session.Complaint())
+			}
 			return fmt.Errorf("%s did not answer within %s: try again, or allow more with --request-timeout", session.Target, a.timeout)
 		}
 		return err
@@ -124,6 +130,8 @@ func connectError(ctx context.Context, target Target, err error) error {
 		return fmt.Errorf("the connection to %s cannot be set up: %w", target, err)
 	case errors.Is(err, domain.ErrUnauthenticated), errors.Is(err, domain.ErrPermissionDenied):
 		return fmt.Errorf("%s refused the credential: %w; name another with --nkey, or --user and --password-file", target, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("cannot reach %s: no answer within %s; start a local fleet with `fleet dev`, or name another with --server or --context", target, connectTimeout)
 	default:
 		return fmt.Errorf("cannot reach %s: %w; start a local fleet with `fleet dev`, or name another with --server or --context", target, err)
 	}

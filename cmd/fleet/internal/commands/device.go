@@ -22,7 +22,7 @@ const commandTimeout = 20 * time.Second
 // deviceError says what a failed request means, and what to do next.
 func deviceError(device contracts.DeviceID, err error) error {
 	if errors.Is(err, domain.ErrUnavailable) {
-		return fmt.Errorf("device %q is offline or does not answer: %w; see `fleet describe device %s`", device, err, device)
+		return fmt.Errorf("%w; see when it was last seen: `fleet describe device %s`", err, device)
 	}
 	return fmt.Errorf("device %q: %w", device, err)
 }

@@ -54,7 +54,7 @@ func (x *terminal) execute(ctx context.Context, stdout io.Writer, args ...string
 		}, func() {}, x.connectError
 	}
 	getenv := func(name string) (string, bool) { value, ok := x.env[name]; return value, ok }
-	root := commands.New(cli.NewApp(connect, getenv), "v1.2.3")
+	root := commands.New(cli.NewApp(connect, getenv), "v1.2.3") //nolint:contextcheck // cobra hands the context to the commands
 	var errors bytes.Buffer
 	root.SetIn(strings.NewReader(x.stdin))
 	root.SetOut(stdout)

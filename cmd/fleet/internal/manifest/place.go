@@ -115,6 +115,7 @@ func walk(node *yaml.Node, field string, visit func(field string, scalar *yaml.N
 		}
 	case yaml.ScalarNode:
 		return visit(field, node)
+	case yaml.DocumentNode, yaml.AliasNode: // followed already
 	}
 	return true
 }
