@@ -83,7 +83,7 @@ func deviceInfo() DeviceInfo {
 
 func deviceReport() DeviceReport {
 	return DeviceReport{
-		Sequence: 41, AppliedGeneration: 17,
+		Sequence: 41, AppliedGeneration: 17, AppliedDigest: "0123456789abcdef",
 		Deployments: []DeploymentReport{
 			{Name: "sleeper", Generation: 2, Phase: PhaseRunning, Since: at(2), Services: []ServiceReport{
 				{Name: "sleeper", State: ServiceRunning, PID: 4711},

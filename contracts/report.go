@@ -1,6 +1,9 @@
 package contracts
 
-import "time"
+import (
+	"encoding/hex"
+	"time"
+)
 
 // MaxMessageBytes bounds the messages and reasons for people in documents.
 // Writers Clip what they did not write themselves.
@@ -16,6 +19,10 @@ type DeviceReport struct {
 	// AppliedGeneration is the generation of the desired state acted upon; 0
 	// before the first one.
 	AppliedGeneration uint64 `json:"appliedGeneration"`
+	// AppliedDigest is DocumentDigest of that desired state. Two documents can
+	// have one generation when a device was registered anew or the store lost
+	// data; the digest tells them apart.
+	AppliedDigest string `json:"appliedDigest,omitempty"`
 	// Deployments are sorted by name, each name once.
 	Deployments []DeploymentReport `json:"deployments"`
 	// Refused is the last desired state that was not accepted, until a newer
@@ -90,6 +97,9 @@ func (r DeviceReport) Validate() error {
 	}
 	if r.AppliedGeneration > MaxGeneration {
 		return invalid("appliedGeneration", "must be at most %d", uint64(MaxGeneration))
+	}
+	if _, err := hex.DecodeString(r.AppliedDigest); err != nil || len(r.AppliedDigest) > digestLength {
+		return invalid("appliedDigest", "must be at most %d hexadecimal digits", digestLength)
 	}
 	if len(r.Deployments) > maxDeployments {
 		return invalid("deployments", "has %d entries, at most %d are allowed", len(r.Deployments), maxDeployments)

@@ -70,6 +70,17 @@ func ParsePublicKey(s string) (ed25519.PublicKey, error) {
 	return key, nil
 }
 
+// digestLength is the number of hexadecimal digits of a DocumentDigest.
+const digestLength = 16
+
+// DocumentDigest names a document's exact bytes: the first 8 bytes of their
+// SHA-256, in hex. It finds differences by mistake; the signature guards
+// against those on purpose.
+func DocumentDigest(document []byte) string {
+	sum := sha256.Sum256(document)
+	return hex.EncodeToString(sum[:digestLength/2])
+}
+
 // Sign signs document, which must be the JSON that Encode returns, and returns
 // the encoded envelope. Like ed25519.Sign it panics when key is not a key.
 func Sign(document []byte, key ed25519.PrivateKey) []byte {

@@ -24,6 +24,8 @@ type document struct {
 	state    contracts.DesiredState
 	envelope []byte
 	digest   [sha256.Size]byte
+	// name is the contracts.DocumentDigest.
+	name string
 	// acceptedAt is zero when it came from disk.
 	acceptedAt time.Time
 }
@@ -50,7 +52,12 @@ func (id Identity) open(envelope []byte) (document, *contracts.Refusal) {
 		return document{}, refuse(contracts.RefusedWrongDevice, state.Generation,
 			"the document is for device %q, this is device %q", state.Device, id.Device)
 	}
-	return document{state: state, envelope: bytes.Clone(envelope), digest: sha256.Sum256(signed.Document)}, nil
+	return document{
+		state:    state,
+		envelope: bytes.Clone(envelope),
+		digest:   sha256.Sum256(signed.Document),
+		name:     contracts.DocumentDigest(signed.Document),
+	}, nil
 }
 
 func refuse(reason contracts.RefusalReason, generation uint64, format string, args ...any) *contracts.Refusal {

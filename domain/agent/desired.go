@@ -61,6 +61,14 @@ func (a *Agent) generation() uint64 {
 	return a.acceptance.held.state.Generation
 }
 
+// digest names the document held, "" for none, under the lock.
+func (a *Agent) digest() string {
+	if a.acceptance.held == nil {
+		return ""
+	}
+	return a.acceptance.held.name
+}
+
 // receive takes an envelope from the source. Calls are made one at a time, and
 // they alone change a.acceptance, so it may be read here without the lock.
 func (a *Agent) receive(ctx context.Context, envelope []byte) {

@@ -17,7 +17,7 @@ const maxReported = 256
 // of the last report sent. Since goes on from the last composed report as long as
 // phase and reason stay.
 func (a *Agent) compose(now time.Time) contracts.DeviceReport {
-	report := contracts.DeviceReport{Sequence: a.sent, AppliedGeneration: a.generation(), Refused: a.refused}
+	report := contracts.DeviceReport{Sequence: a.sent, AppliedGeneration: a.generation(), AppliedDigest: a.digest(), Refused: a.refused}
 	now = now.UTC().Truncate(time.Millisecond)
 	for _, name := range a.reported() {
 		r := a.assess(a.tasks[name])

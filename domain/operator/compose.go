@@ -106,13 +106,14 @@ func (d *draft) check() error {
 	return nil
 }
 
-// sign puts the generation in and returns the signed envelope.
-func (c *composer) sign(d *draft, generation uint64) []byte {
+// sign puts the generation in and returns the signed envelope and the name of
+// the document in it.
+func (c *composer) sign(d *draft, generation uint64) ([]byte, digest) {
 	document := make([]byte, 0, len(d.text)+32)
 	document = append(document, d.text[:d.split]...)
 	document = appendGeneration(document, generation)
 	document = append(document, d.text[d.split:]...)
-	return contracts.SignAs(document, c.keyID, c.key)
+	return contracts.SignAs(document, c.keyID, c.key), parseDigest(contracts.DocumentDigest(document))
 }
 
 func appendGeneration(out []byte, generation uint64) []byte {
@@ -146,8 +147,12 @@ func (c *composer) read(stored domain.DesiredDocument) (document, error) {
 		return document{}, domain.Errorf(domain.ErrInvalid, "it is the document of device %q", state.Device)
 	}
 	doc := document{
-		record: record{revision: stored.Revision, generation: state.Generation},
-		text:   signed.Document,
+		record: record{
+			revision:   stored.Revision,
+			generation: state.Generation,
+			digest:     parseDigest(contracts.DocumentDigest(signed.Document)),
+		},
+		text: signed.Document,
 	}
 	if len(state.Deployments) > 0 {
 		doc.record.entries = make([]assignment, len(state.Deployments))

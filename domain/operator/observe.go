@@ -55,6 +55,7 @@ func (e *engine) observeReport(d *device, report *contracts.DeviceReport) {
 	before := d.workloads
 	refused := d.refused
 	d.hasReport, d.sequence, d.reportApplied = true, report.Sequence, report.AppliedGeneration
+	d.appliedDigest = parseDigest(report.AppliedDigest)
 	d.workloads = e.packWorkloads(report.Deployments, before, e.now.UnixNano())
 	d.refused = packRefusal(report.Refused)
 	if e.recovering || !d.eligible() {

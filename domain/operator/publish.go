@@ -73,6 +73,7 @@ func (d *device) task() task {
 		stored:    d.stored,
 		inDoubt:   d.inDoubt,
 		applied:   d.applied(),
+		conflicts: d.conflicts(),
 		workloads: d.workloads,
 	}
 	peoples, reported := d.labels, d.reportedLabels
@@ -205,9 +206,10 @@ func (e *engine) setFailures(d *device, o *outcome) {
 const repairInterval = 10 * time.Second
 
 // checkAhead publishes a document again when the device has a later one than
-// the store, because it would refuse all others.
+// the store, or another one of the same generation, because it would refuse
+// what is stored.
 func (e *engine) checkAhead(d *device) {
-	if d.busy || d.dirty || d.applied() <= d.stored.generation || d.blocked != "" {
+	if d.busy || d.dirty || (d.applied() <= d.stored.generation && !d.conflicts()) || d.blocked != "" {
 		return
 	}
 	if e.now.UnixNano()-d.repairedAt >= int64(repairInterval) {

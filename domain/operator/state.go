@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"encoding/hex"
 	"strings"
 	"unique"
 
@@ -31,8 +32,10 @@ type device struct {
 	announced, sequence uint64
 	// applied generations by the last heartbeat and by the last report.
 	heartbeatApplied, reportApplied uint64
-	refused                         unique.Handle[contracts.Refusal] // zero for none
-	workloads                       []workload                       // sorted by name; replaced, never edited
+	// appliedDigest names the document of reportApplied, zero when not known.
+	appliedDigest digest
+	refused       unique.Handle[contracts.Refusal] // zero for none
+	workloads     []workload                       // sorted by name; replaced, never edited
 
 	// stored is the document as the store has it. It is in doubt after an
 	// attempt to write whose outcome is not known.
@@ -58,8 +61,22 @@ type record struct {
 	// content is the hash of the document without its generation; zero when
 	// what is stored is not ours or not known.
 	content [16]byte
+	// digest names the whole document, zero when not known.
+	digest digest
 	// entries are sorted by name; never edited.
 	entries []assignment
+}
+
+// digest is a contracts.DocumentDigest.
+type digest [8]byte
+
+// parseDigest returns the zero digest for what is none.
+func parseDigest(text string) digest {
+	var d digest
+	if n, err := hex.Decode(d[:], []byte(text)); err != nil || n != len(d) {
+		return digest{}
+	}
+	return d
 }
 
 // assignment is one deployment in a document.
@@ -112,6 +129,13 @@ func (d *device) eligible() bool { return d.registered && !d.revoked }
 
 // applied is the highest generation that the device said it acted upon last.
 func (d *device) applied() uint64 { return max(d.heartbeatApplied, d.reportApplied) }
+
+// conflicts reports whether the device holds another document of the stored
+// generation: it would refuse the stored one for ever.
+func (d *device) conflicts() bool {
+	return d.applied() == d.stored.generation && d.reportApplied == d.stored.generation &&
+		d.appliedDigest != (digest{}) && d.stored.digest != (digest{}) && d.appliedDigest != d.stored.digest
+}
 
 // effectiveLabels are the labels that selectors see.
 func (d *device) effectiveLabels() contracts.Labels {

@@ -21,8 +21,16 @@ type task struct {
 	stored   record
 	inDoubt  bool
 	// applied is the generation that the device says it has.
-	applied   uint64
+	applied uint64
+	// conflicts: the device has another document of that generation.
+	conflicts bool
 	workloads []workload
+}
+
+// ahead reports whether the device would refuse the stored document: it holds a
+// later one, or another one of the same generation.
+func (t *task) ahead(stored *record) bool {
+	return t.applied > stored.generation || t.conflicts && t.applied == stored.generation
 }
 
 // assigned is what the planner gave. When the generation is not that of the
@@ -130,7 +138,7 @@ func (p *publisher) compose(ctx context.Context, t *task, o *outcome) ([]byte, r
 		o.err = err
 		return nil, record{}
 	}
-	o.lost = base.vanished || t.applied > base.record.generation
+	o.lost = base.vanished || t.ahead(&base.record)
 	if !o.lost && base.record.revision != 0 && base.record.content == content {
 		return nil, record{}
 	}
@@ -140,14 +148,15 @@ func (p *publisher) compose(ctx context.Context, t *task, o *outcome) ([]byte, r
 		o.err = domain.Errorf(domain.ErrInvalid, "the device says that it applied generation %d; there is none above it", t.applied)
 		return nil, record{}
 	}
-	return p.composer.sign(d, generation), record{generation: generation, content: content, entries: d.entries}
+	envelope, name := p.composer.sign(d, generation)
+	return envelope, record{generation: generation, content: content, digest: name, entries: d.entries}
 }
 
 // unchanged reports whether what is stored is what is assigned, byte for byte.
 // Then it was checked before, and the costly look into expanded templates is
 // saved: after a restart this is the whole fleet.
 func (p *publisher) unchanged(t *task, stored *record, labels func() contracts.Labels) bool {
-	if stored.revision == 0 || t.applied > stored.generation || len(t.assigned) != len(stored.entries) {
+	if stored.revision == 0 || t.ahead(stored) || len(t.assigned) != len(stored.entries) {
 		return false
 	}
 	d := begin(p.buffer, t.id)
