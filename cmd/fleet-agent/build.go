@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony-fleet/adapters/nats"
+	"github.com/nationtech/harmony-fleet/adapters/process"
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/inventory"
+	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/domain"
+	"github.com/nationtech/harmony-fleet/domain/agent"
+)
+
+// Directories below the state directory.
+const (
+	desiredDir = "agent"
+	processDir = "process"
+)
+
+// device is the agent with all its parts, ready to run.
+type device struct {
+	engine    *agent.Agent
+	conn      *nats.Conn
+	processes *process.Runtime
+	log       *slog.Logger
+	version   string
+}
+
+func build(ctx context.Context, c config.Config, version string, log *slog.Logger) (*device, error) {
+	trusted, err := c.TrustedKeys()
+	if err != nil {
+		return nil, err
+	}
+	store, err := agent.OpenDirStore(filepath.Join(c.StateDir, desiredDir), log)
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	d := &device{log: log, version: version}
+	runtimes, err := d.runtimes(c)
+	if err != nil {
+		return nil, err
+	}
+	d.conn, err = nats.Connect(ctx, nats.Config{
+		Servers:     c.Broker.Servers,
+		Name:        "fleet-agent " + string(c.Device),
+		Credential:  credential(c.Broker),
+		CAFile:      c.Broker.CAFile,
+		InboxPrefix: contracts.InboxPrefix(c.Device),
+		Logger:      log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	started := time.Now()
+	d.engine = agent.New(
+		agent.Identity{Device: c.Device, TrustedKeys: trusted},
+		store,
+		agent.Capabilities{
+			Source:   nats.NewDesiredStateSource(d.conn, c.Device),
+			Reporter: nats.NewObservedStateReporter(d.conn, c.Device),
+			Link:     d.conn,
+			Commands: nats.NewCommandServer(d.conn, c.Device),
+			Runtimes: runtimes,
+		},
+		agent.Options{
+			Version: version,
+			Logger:  log,
+			Info:    func() contracts.DeviceInfo { return deviceInfo(c, version, started, runtimes) },
+		},
+	)
+	return d, nil
+}
+
+func (d *device) runtimes(c config.Config) ([]domain.WorkloadRuntime, error) {
+	if c.Process.Disabled {
+		return nil, nil
+	}
+	processes, err := process.New(filepath.Join(c.StateDir, processDir), process.Options{Logger: d.log})
+	if err != nil {
+		return nil, fmt.Errorf("process runtime: %w", err)
+	}
+	d.processes = processes
+	return []domain.WorkloadRuntime{processes}, nil
+}
+
+func credential(broker config.Broker) nats.Credential {
+	switch {
+	case broker.NKeyFile != "":
+		return nats.SeedFile(broker.NKeyFile)
+	case broker.User != "":
+		return nats.PasswordFile(broker.User, broker.PasswordFile)
+	default:
+		return nats.Credential{}
+	}
+}
+
+func deviceInfo(c config.Config, version string, started time.Time, runtimes []domain.WorkloadRuntime) contracts.DeviceInfo {
+	names := make([]string, len(runtimes))
+	for i, runtime := range runtimes {
+		names[i] = runtime.Name()
+	}
+	return contracts.DeviceInfo{
+		Labels:       c.Labels,
+		AgentVersion: version,
+		Inventory:    inventory.Read(c.StateDir, names),
+		BootID:       inventory.BootID(),
+		StartedAt:    started,
+	}
+}
+
+// run works until ctx is cancelled; workloads go on after that.
+func (d *device) run(ctx context.Context) error {
+	d.log.Info("starting", slog.String("version", d.version))
+	group, ctx := errgroup.WithContext(ctx)
+	if d.processes != nil {
+		group.Go(func() error { return d.processes.Run(ctx) })
+	}
+	group.Go(func() error { return d.engine.Run(ctx) })
+	err := group.Wait()
+	d.log.Info("stopped")
+	return err
+}
+
+func (d *device) close() { d.conn.Close() }

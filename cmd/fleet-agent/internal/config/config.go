@@ -1,0 +1,163 @@
+// Package config reads the agent's configuration file.
+package config
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/nationtech/harmony-fleet/contracts"
+)
+
+// DefaultPath is where a packaged agent finds its configuration.
+const DefaultPath = "/etc/fleet-agent/config.toml"
+
+// Config is the agent's configuration file, in TOML. Unknown keys are errors.
+type Config struct {
+	// Device is this device's ID.
+	Device contracts.DeviceID `toml:"device"`
+	// StateDir holds the desired state, the last report and the workloads'
+	// files; absolute.
+	StateDir string `toml:"state_dir"`
+	// SigningKeys are the fleet's public keys, "ed25519:<base64>".
+	SigningKeys []string `toml:"signing_keys"`
+	// Labels are reported as self-asserted labels of the device.
+	Labels contracts.Labels `toml:"labels"`
+	Broker Broker           `toml:"broker"`
+	Log    Log              `toml:"log"`
+	// Process is the runtime of supervised processes.
+	Process Process `toml:"process"`
+}
+
+// Broker says how to reach the fleet's message broker.
+type Broker struct {
+	// Servers are URLs such as "nats://broker.example:4222" or "tls://…".
+	Servers []string `toml:"servers"`
+	// NKeyFile holds the device's NATS nkey seed, mode 0600.
+	NKeyFile string `toml:"nkey_file"`
+	// User and PasswordFile are the alternative to NKeyFile.
+	User         string `toml:"user"`
+	PasswordFile string `toml:"password_file"`
+	// CAFile holds the PEM of the certificate authorities to trust, beside
+	// none other; empty for the system's.
+	CAFile string `toml:"ca_file"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	// Level is "debug", "info" (default), "warn" or "error".
+	Level slog.Level `toml:"level"`
+	// Format is "text" (default) or "json".
+	Format string `toml:"format"`
+}
+
+// Process configures the runtime of supervised processes.
+type Process struct {
+	// Disabled agents refuse ProcessV0 scores.
+	Disabled bool `toml:"disabled"`
+}
+
+// Load reads and checks the file. Errors name the file and the key.
+func Load(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return Config{}, fmt.Errorf("no configuration at %s: name the file with --config or FLEET_AGENT_CONFIG", path)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	config, err := Parse(string(data))
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return config, nil
+}
+
+// Parse reads and checks a configuration.
+func Parse(text string) (Config, error) {
+	var config Config
+	decoder := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields()
+	if err := decoder.Decode(&config); err != nil {
+		return Config{}, explain(err)
+	}
+	if err := config.check(); err != nil {
+		return Config{}, err
+	}
+	return config, nil
+}
+
+// explain names the key and the line that the TOML library found at fault.
+func explain(err error) error {
+	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
+		first := unknown.Errors[0]
+		row, _ := first.Position()
+		return fmt.Errorf("line %d: unknown key %q: remove it or correct its name", row, strings.Join(first.Key(), "."))
+	}
+	if broken, ok := errors.AsType[*toml.DecodeError](err); ok {
+		row, column := broken.Position()
+		if key := strings.Join(broken.Key(), "."); key != "" {
+			return fmt.Errorf("line %d: %s: %w", row, key, err)
+		}
+		return fmt.Errorf("line %d, column %d: %w", row, column, err)
+	}
+	return err
+}
+
+func (c Config) check() error {
+	if err := c.Device.Validate(); err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	if !filepath.IsAbs(c.StateDir) {
+		return fmt.Errorf("state_dir: %q must be an absolute path", c.StateDir)
+	}
+	if _, err := c.TrustedKeys(); err != nil {
+		return err
+	}
+	if err := c.Labels.Validate(); err != nil {
+		return fmt.Errorf("labels: %w", err)
+	}
+	for key := range c.Labels {
+		if strings.Contains(key, "/") {
+			return fmt.Errorf("labels: %q: a device's own labels have no prefix; they appear as %s<name>", key, contracts.ReportedLabelPrefix)
+		}
+	}
+	if c.Log.Format != "" && c.Log.Format != "text" && c.Log.Format != "json" {
+		return fmt.Errorf("log.format: %q is unknown: use text or json", c.Log.Format)
+	}
+	return c.Broker.check()
+}
+
+func (b Broker) check() error {
+	if len(b.Servers) == 0 {
+		return errors.New(`broker.servers: name at least one URL, such as "nats://broker.example:4222"`)
+	}
+	if (b.User == "") != (b.PasswordFile == "") {
+		return errors.New("broker.user and broker.password_file: set both or none")
+	}
+	if b.User != "" && b.NKeyFile != "" {
+		return errors.New("broker.nkey_file and broker.user: choose one of them")
+	}
+	return nil
+}
+
+// TrustedKeys returns the fleet's public keys.
+func (c Config) TrustedKeys() ([]ed25519.PublicKey, error) {
+	if len(c.SigningKeys) == 0 {
+		return nil, errors.New("signing_keys: name at least one of the fleet's public keys; without one, no desired state can be trusted")
+	}
+	keys := make([]ed25519.PublicKey, len(c.SigningKeys))
+	for i, text := range c.SigningKeys {
+		key, err := contracts.ParsePublicKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("signing_keys[%d]: %w", i, err)
+		}
+		keys[i] = key
+	}
+	return keys, nil
+}

@@ -1,0 +1,25 @@
+// Command fleet-agent makes a device run what its fleet wants.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the build.
+var version = "v0.0.0-dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	command := newCommand(version, os.LookupEnv)
+	err := command.ExecuteContext(ctx)
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "Error: "+err.Error())
+	os.Exit(exitCode(err))
+}
