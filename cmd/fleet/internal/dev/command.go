@@ -1,0 +1,69 @@
+package dev
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony-fleet/cmd/fleet/internal/contexts"
+)
+
+// defaultPort is where NATS listens by convention.
+const defaultPort = 4222
+
+// NewCommand returns `fleet dev`.
+func NewCommand(store func() (*contexts.Store, error), usage func(error) error) *cobra.Command {
+	var o Options
+	command := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a whole fleet on this machine",
+		Long: `dev runs a real fleet on this machine until Ctrl-C: a NATS server with file
+storage inside this process, fleet-operator, and any number of fleet-agent
+processes, each with a folder, a key and a configuration of its own. Everything
+listens on the loopback interface.
+
+Without --dir everything lies in a temporary directory that is removed at the
+end. With --dir the fleet is kept, and started again from there.
+
+While it runs, the CLI's context "dev" leads to it.`,
+		Example: `  # Ten devices on three sites
+  fleet dev
+
+  # Two devices, kept in ./fleet, on any free port
+  fleet dev --devices 2 --sites paris --dir ./fleet --port 0
+
+  # The broker alone, with configurations to start the other programs by hand
+  fleet dev --devices 1 --dir ./fleet --no-operator --no-agents`,
+		Args: func(command *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(fmt.Errorf("unknown argument %q; see `%s --help`", args[0], command.CommandPath()))
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, _ []string) error {
+			if o.Devices < 0 || o.Devices > 1000 {
+				return usage(fmt.Errorf("--devices: %d is out of range, must be from 0 to 1000", o.Devices))
+			}
+			if o.Heartbeat < time.Second || o.Heartbeat > time.Hour {
+				return usage(fmt.Errorf("--heartbeat-interval: %s is out of range, must be from 1s to 1h", o.Heartbeat))
+			}
+			var err error
+			if o.Contexts, err = store(); err != nil {
+				return err
+			}
+			return Run(command.Context(), o, command.OutOrStdout())
+		},
+	}
+	flags := command.Flags()
+	flags.IntVar(&o.Devices, "devices", 10, "number of devices")
+	flags.StringSliceVar(&o.Sites, "sites", []string{"paris", "lyon", "nice"}, "values of the label site, given to the devices in turn")
+	flags.StringVar(&o.Dir, "dir", "", "directory to keep the fleet in (default: a temporary one)")
+	flags.IntVar(&o.Port, "port", defaultPort, "port of the broker on 127.0.0.1; 0 for any free one")
+	flags.DurationVar(&o.Heartbeat, "heartbeat-interval", 5*time.Second, "mean time between the heartbeats of a device")
+	flags.StringVar(&o.Operator, "fleet-operator", "", "path of fleet-operator (default: beside this program, or in PATH)")
+	flags.StringVar(&o.Agent, "fleet-agent", "", "path of fleet-agent (default: beside this program, or in PATH)")
+	flags.BoolVar(&o.NoOperator, "no-operator", false, "do not start the operator")
+	flags.BoolVar(&o.NoAgents, "no-agents", false, "do not start the agents")
+	return command
+}

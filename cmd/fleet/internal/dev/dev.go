@@ -1,0 +1,289 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony-fleet/adapters/nats"
+	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
+	"github.com/nationtech/harmony-fleet/cmd/fleet/internal/contexts"
+	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/domain"
+)
+
+// contextName is the CLI context that leads to the development fleet.
+const contextName = "dev"
+
+// host is where everything listens.
+const host = "127.0.0.1"
+
+// Options say what to run.
+type Options struct {
+	Devices   int
+	Sites     []string
+	Dir       string
+	Port      int
+	Heartbeat time.Duration
+	// Operator and Agent are paths of the programs; empty to look for them.
+	Operator, Agent string
+	// NoOperator and NoAgents leave the programs to somebody else, who finds
+	// their configurations in Dir.
+	NoOperator, NoAgents bool
+	// Contexts takes the context "dev" while the fleet runs; nil for none.
+	Contexts *contexts.Store
+}
+
+// fleet is a development fleet with all its parts prepared.
+type fleet struct {
+	options  Options
+	layout   layout
+	members  []member
+	operator string
+	agent    string
+	server   *devserver.Server
+	out      io.Writer
+}
+
+// Run runs a fleet until ctx is cancelled; then it stops every program and
+// every workload, and removes what it made unless a directory was named.
+func Run(ctx context.Context, o Options, out io.Writer) (err error) {
+	f, cleanUp, err := prepare(ctx, o, out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cleanUp()) }()
+
+	serving, stopServer := context.WithCancel(context.WithoutCancel(ctx))
+	served := make(chan error, 1)
+	go func() { served <- f.server.Run(serving) }()
+	defer func() {
+		stopServer()
+		err = errors.Join(err, <-served)
+	}()
+
+	if err := f.register(ctx); err != nil {
+		return err
+	}
+	ready, leave, err := f.announce()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
+	f.printf("%s", ready.help(f.contextName()))
+	return f.runPrograms(ctx, served)
+}
+
+func (f *fleet) printf(format string, args ...any) { _, _ = fmt.Fprintf(f.out, format, args...) }
+
+func (f *fleet) contextName() string {
+	if f.options.Contexts == nil {
+		return ""
+	}
+	return contextName
+}
+
+// prepare makes directories, keys and configurations.
+func prepare(ctx context.Context, o Options, out io.Writer) (f *fleet, cleanUp func() error, err error) {
+	f = &fleet{options: o, out: out}
+	if f.members, err = members(o.Devices, o.Sites); err != nil {
+		return nil, nil, err
+	}
+	if f.operator, err = find(o.Operator, "fleet-operator"); err != nil {
+		return nil, nil, err
+	}
+	if f.agent, err = find(o.Agent, "fleet-agent"); err != nil {
+		return nil, nil, err
+	}
+	f.layout, cleanUp, err = newLayout(o.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := f.configure(ctx); err != nil {
+		return nil, nil, errors.Join(err, cleanUp())
+	}
+	return f, cleanUp, nil
+}
+
+func (f *fleet) configure(ctx context.Context) error {
+	if err := checkPort(f.options.Port); err != nil {
+		return err
+	}
+	signing, err := signingKey(ctx, f.operator, f.layout)
+	if err != nil {
+		return err
+	}
+	operatorKey, err := devserver.UserKey(f.layout.operatorNKey())
+	if err != nil {
+		return err
+	}
+	devices := make(map[contracts.DeviceID]string, len(f.members))
+	for _, m := range f.members {
+		if devices[m.id], err = devserver.UserKey(f.layout.device(m.id).nkey()); err != nil {
+			return err
+		}
+	}
+	f.server, err = devserver.New(devserver.Options{
+		StoreDir: f.layout.store(),
+		Host:     host,
+		Port:     f.options.Port,
+		Operator: operatorKey,
+		Devices:  devices,
+		Sync:     true,
+	})
+	if err != nil {
+		return err
+	}
+	if err := f.writeConfigs(signing); err != nil {
+		stopped, cancel := context.WithCancel(ctx)
+		cancel()
+		return errors.Join(err, f.server.Run(stopped))
+	}
+	return nil
+}
+
+func (f *fleet) writeConfigs(signing string) error {
+	for _, m := range f.members {
+		if err := writeAgentConfig(m, f.layout.device(m.id), f.server.URL(), signing); err != nil {
+			return err
+		}
+	}
+	return writeOperatorConfig(f.layout, f.server.URL(), f.options.Heartbeat)
+}
+
+// checkPort says what to do when the port is taken.
+func checkPort(port int) error {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return fmt.Errorf("the broker cannot listen on port %d (%w): choose another with --port, or any free one with --port 0", port, err)
+	}
+	return listener.Close()
+}
+
+// register makes the streams and the registry's records, as enrollment would.
+func (f *fleet) register(ctx context.Context) error {
+	conn, err := nats.Connect(ctx, nats.Config{
+		Servers:    []string{f.server.URL()},
+		Name:       "fleet dev",
+		Credential: nats.SeedFile(f.layout.operatorNKey()),
+		FailFast:   true,
+	})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := nats.Setup(ctx, conn, nats.SetupOptions{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		return err
+	}
+	registry := nats.NewDeviceRegistry(conn)
+	for _, m := range f.members {
+		_, err := registry.Create(ctx, domain.FleetDevice{
+			ID:           m.id,
+			Labels:       contracts.Labels{"site": m.site},
+			RegisteredAt: time.Now(),
+		})
+		if err != nil && !errors.Is(err, domain.ErrAlreadyExists) {
+			return err
+		}
+	}
+	return nil
+}
+
+// announce says where everything is, on the terminal, in ready.json and as a
+// context of the CLI. leave takes the last two back.
+func (f *fleet) announce() (ready Ready, leave func() error, err error) {
+	ready = Ready{Server: f.server.URL(), NKey: f.layout.operatorNKey(), Dir: f.layout.root}
+	for _, m := range f.members {
+		ready.Devices = append(ready.Devices, string(m.id))
+	}
+	f.printf("broker    %s (store %s)\n", ready.Server, f.layout.store())
+	f.printf("operator  %s (log %s)\n", f.operator, f.layout.operatorLog())
+	f.printf("agents    %d on %s (logs %s)\n", len(f.members), strings.Join(f.options.Sites, ", "), f.layout.device("*").log())
+	if err := ready.write(f.layout.ready()); err != nil {
+		return Ready{}, nil, fmt.Errorf("write %s: %w", f.layout.ready(), err)
+	}
+	if f.options.Contexts == nil {
+		return ready, func() error { return os.Remove(f.layout.ready()) }, nil
+	}
+	err = f.options.Contexts.Save(contextName, contexts.Context{
+		Server:            ready.Server,
+		NKeyFile:          ready.NKey,
+		HeartbeatInterval: contracts.Duration(f.options.Heartbeat),
+	})
+	if err != nil {
+		return Ready{}, nil, err
+	}
+	return ready, func() error {
+		return errors.Join(os.Remove(f.layout.ready()), f.options.Contexts.Remove(contextName))
+	}, nil
+}
+
+// runPrograms runs operator and agents until ctx ends or the broker does, and
+// removes the workloads that the agents left.
+func (f *fleet) runPrograms(ctx context.Context, served chan error) error {
+	group, running := errgroup.WithContext(ctx)
+	said := func(format string, args ...any) { f.printf(format+"\n", args...) }
+	if !f.options.NoOperator {
+		operator := child{
+			name: "operator", path: f.operator, said: said, log: f.layout.operatorLog(),
+			args: []string{"run", "--config", f.layout.operatorConfig()},
+		}
+		group.Go(func() error { return operator.run(running) })
+	}
+	for _, m := range f.members {
+		if f.options.NoAgents {
+			break
+		}
+		d := f.layout.device(m.id)
+		agent := child{
+			name: "agent " + string(m.id), path: f.agent, said: said, log: d.log(),
+			args: []string{"--config", d.config()},
+		}
+		group.Go(func() error { return agent.run(running) })
+	}
+	group.Go(func() error {
+		select {
+		case <-running.Done():
+			return nil
+		case err := <-served:
+			served <- err // for whoever waits for the server's end
+			return fmt.Errorf("the broker ended: %w", err)
+		}
+	})
+	err := group.Wait()
+	f.printf("stopping\n")
+	return errors.Join(err, f.removeWorkloads(ctx))
+}
+
+// removeWorkloads stops what outlives the agents on purpose.
+func (f *fleet) removeWorkloads(ctx context.Context) error {
+	if f.options.NoAgents {
+		return nil
+	}
+	var group errgroup.Group
+	group.SetLimit(purgesAtATime)
+	for _, m := range f.members {
+		group.Go(func() error {
+			config := f.layout.device(m.id).config()
+			command := exec.CommandContext(context.WithoutCancel(ctx), f.agent, "purge", "--config", config)
+			if said, err := command.CombinedOutput(); err != nil {
+				return fmt.Errorf("remove the workloads of %s: %w: %s", m.id, err, strings.TrimSpace(string(said)))
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// purgesAtATime bounds the programs that are started at once.
+const purgesAtATime = 8
