@@ -1,0 +1,28 @@
+module github.com/nationtech/harmony-fleet/tests
+
+go 1.26.0
+
+require (
+	github.com/nationtech/harmony-fleet/adapters/nats v0.0.0
+	github.com/nationtech/harmony-fleet/contracts v0.0.0
+	github.com/nationtech/harmony-fleet/domain v0.0.0
+	github.com/stretchr/testify v1.12.1
+)
+
+require (
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/nats-io/nats.go v1.55.0 // indirect
+	github.com/nats-io/nkeys v0.4.17 // indirect
+	github.com/nats-io/nuid v1.0.1 // indirect
+	github.com/synadia-io/orbit.go/jetstreamext v0.3.2 // indirect
+	github.com/synadia-io/orbit.go/natsext v0.1.3 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace (
+	github.com/nationtech/harmony-fleet/adapters/nats => ../adapters/nats
+	github.com/nationtech/harmony-fleet/contracts => ../contracts
+	github.com/nationtech/harmony-fleet/domain => ../domain
+)
