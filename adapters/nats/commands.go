@@ -32,6 +32,9 @@ func (b *CommandBus) Call(ctx context.Context, device contracts.DeviceID, verb c
 	if err := b.conn.requireConnection(); err != nil {
 		return nil, err
 	}
+	// A device that dies never answers; the broker lets no answer through later.
+	ctx, cancel := context.WithTimeout(ctx, commandResponseTime)
+	defer cancel()
 	reply, err := b.conn.nc.RequestWithContext(ctx, contracts.CommandSubject(device, verb), request)
 	switch {
 	case err == nil:
@@ -63,21 +66,19 @@ func NewCommandServer(conn *Conn, device contracts.DeviceID) *CommandServer {
 }
 
 // Serve implements domain.CommandServer. Handlers get ctx. It goes on across
-// lost connections.
+// lost connections. Commands that arrive while it ends are answered as
+// ErrUnavailable; when it has returned, the broker sends no more.
 func (s *CommandServer) Serve(ctx context.Context, handle domain.CommandHandler) error {
 	slots := make(chan struct{}, commandWorkers)
-	var mu sync.Mutex // guards ended, and with it the start of workers
 	var running sync.WaitGroup
-	ended := false
 	sub, err := s.conn.nc.Subscribe(contracts.CommandsSubject(s.device), func(msg *nats.Msg) {
 		_, verb, err := contracts.ParseCommandSubject(msg.Subject)
 		if err != nil {
-			s.reply(msg, domain.Answer(nil, domain.WrapError(domain.ErrUnsupported, err, "device %q", s.device)))
+			s.refuse(msg, domain.WrapError(domain.ErrUnsupported, err, "device %q", s.device))
 			return
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		if ended {
+		if ctx.Err() != nil {
+			s.refuse(msg, domain.Errorf(domain.ErrUnavailable, "device %q stops taking commands", s.device))
 			return
 		}
 		select {
@@ -87,21 +88,25 @@ func (s *CommandServer) Serve(ctx context.Context, handle domain.CommandHandler)
 				s.reply(msg, handle(ctx, verb, msg.Data))
 			})
 		default:
-			s.reply(msg, domain.Answer(nil, domain.Errorf(domain.ErrUnavailable,
-				"device %q is busy with %d commands: try again later", s.device, commandWorkers)))
+			s.refuse(msg, domain.Errorf(domain.ErrUnavailable,
+				"device %q is busy with %d commands: try again later", s.device, commandWorkers))
 		}
 	})
 	if err != nil {
 		return translate(err, "subscribe to the commands of device %q", s.device)
 	}
+	ended := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(ended) })
 	<-ctx.Done()
-	_ = sub.Unsubscribe() // fails when the connection is closed, and then it is ended
-	mu.Lock()
-	ended = true
-	mu.Unlock()
+	if !s.conn.isConnected() || sub.Drain() != nil {
+		_ = sub.Unsubscribe() // fails when it is ended already
+	}
+	<-ended // no worker is started any more
 	running.Wait()
 	return nil
 }
+
+func (s *CommandServer) refuse(msg *nats.Msg, err error) { s.reply(msg, domain.Answer(nil, err)) }
 
 // reply sends an answer. Nobody can be told when that fails: the caller finds
 // out by its own time limit.

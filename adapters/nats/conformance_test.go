@@ -73,15 +73,8 @@ func TestDesiredState(t *testing.T) {
 			Publisher: nats.NewDesiredStatePublisher(server.Operator(t)),
 			Second:    nats.NewDesiredStatePublisher(server.Operator(t)),
 			Device: func(t *testing.T, id contracts.DeviceID) conformance.DesiredStateDevice {
-				link := server.NewLink(t)
-				conn := server.DeviceAt(t, id, link.URL())
-				return conformance.DesiredStateDevice{
-					Source: nats.NewDesiredStateSource(conn, id),
-					SetConnected: func(t *testing.T, connected bool) {
-						link.SetConnected(connected)
-						awaitLink(t, conn, connected)
-					},
-				}
+				conn, setConnected := linkedDevice(t, server, id)
+				return conformance.DesiredStateDevice{Source: nats.NewDesiredStateSource(conn, id), SetConnected: setConnected}
 			},
 			Restart: restart(server),
 			Stored: func(t *testing.T, device contracts.DeviceID) []byte {
@@ -89,6 +82,96 @@ func TestDesiredState(t *testing.T) {
 			},
 		}
 	})
+}
+
+func TestObservedState(t *testing.T) {
+	t.Parallel()
+	conformance.ObservedState(t, func(t *testing.T) conformance.ObservedStateFixture {
+		server := natstest.Start(t, natstest.Options{})
+		return conformance.ObservedStateFixture{
+			Consumer: nats.NewObservedStateConsumer(server.Operator(t)),
+			Second:   nats.NewObservedStateConsumer(server.Operator(t)),
+			Device: func(t *testing.T, id contracts.DeviceID) conformance.ObservedStateDevice {
+				conn, setConnected := linkedDevice(t, server, id)
+				return conformance.ObservedStateDevice{Reporter: nats.NewObservedStateReporter(conn, id), SetConnected: setConnected}
+			},
+			Restart: restart(server),
+			Send: func(t *testing.T, device contracts.DeviceID, kind contracts.ReportKind, data []byte) {
+				raw := server.Raw(t)
+				require.NoError(t, raw.Publish(contracts.ReportSubject(device, kind), data))
+				require.NoError(t, raw.Flush())
+			},
+		}
+	})
+}
+
+func TestCommandBus(t *testing.T) {
+	t.Parallel()
+	conformance.CommandBus(t, func(t *testing.T) conformance.CommandBusFixture {
+		server := natstest.Start(t, natstest.Options{})
+		return conformance.CommandBusFixture{
+			Bus:    nats.NewCommandBus(server.Operator(t)),
+			Second: nats.NewCommandBus(server.Operator(t)),
+			Device: func(t *testing.T, id contracts.DeviceID) conformance.CommandDevice {
+				conn, setConnected := linkedDevice(t, server, id)
+				return conformance.CommandDevice{Server: nats.NewCommandServer(conn, id), SetConnected: setConnected}
+			},
+			Restart: restart(server),
+		}
+	})
+}
+
+func TestEventLog(t *testing.T) {
+	t.Parallel()
+	conformance.EventLog(t, func(t *testing.T) conformance.EventLogFixture {
+		server := natstest.Start(t, natstest.Options{})
+		return conformance.EventLogFixture{
+			Log:     nats.NewEventLog(server.Operator(t)),
+			Second:  nats.NewEventLog(server.Operator(t)),
+			Restart: restart(server),
+			Stored: func(t *testing.T) []byte {
+				js, err := jetstream.New(server.Raw(t))
+				require.NoError(t, err)
+				stream, err := js.Stream(t.Context(), contracts.StreamEvents)
+				require.NoError(t, err)
+				last, err := stream.GetMsg(t.Context(), stream.CachedInfo().State.LastSeq)
+				require.NoError(t, err)
+				return last.Data
+			},
+		}
+	})
+}
+
+func TestLeaderElector(t *testing.T) {
+	t.Parallel()
+	conformance.LeaderElector(t, func(t *testing.T) conformance.LeaderElectorFixture {
+		server := natstest.Start(t, natstest.Options{})
+		return conformance.LeaderElectorFixture{
+			Contender: func(t *testing.T, identity string) conformance.Contender {
+				link := server.NewLink(t)
+				conn := server.OperatorAt(t, link.URL())
+				return conformance.Contender{
+					Elector: nats.NewElector(conn, identity, nats.ElectorOptions{TTL: testTTL}),
+					Kill:    func(*testing.T) { link.SetConnected(false) },
+				}
+			},
+			// A follower looks three times per TTL, and waits for a whole one.
+			Failover: 2 * testTTL,
+			Restart:  restart(server),
+		}
+	})
+}
+
+// linkedDevice connects a device over a link that can be cut.
+func linkedDevice(t *testing.T, server *natstest.Server, id contracts.DeviceID) (*nats.Conn, func(*testing.T, bool)) {
+	t.Helper()
+	link := server.NewLink(t)
+	conn := server.DeviceAt(t, id, link.URL())
+	return conn, func(t *testing.T, connected bool) {
+		t.Helper()
+		link.SetConnected(connected)
+		awaitLink(t, conn, connected)
+	}
 }
 
 // serveSync answers the devices of a test.

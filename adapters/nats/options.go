@@ -2,8 +2,12 @@ package nats
 
 import (
 	"cmp"
+	"crypto/x509"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -59,8 +63,8 @@ func orDiscard(log *slog.Logger) *slog.Logger {
 }
 
 func (c *Conn) options(config Config) ([]nats.Option, error) {
-	if len(config.Servers) == 0 {
-		return nil, domain.Errorf(domain.ErrInvalid, `no server to connect to: name at least one URL, such as "nats://host:4222"`)
+	if err := checkServers(config.Servers); err != nil {
+		return nil, err
 	}
 	jitter := cmp.Or(config.ReconnectJitter, defaultJitter)
 	options := []nats.Option{
@@ -96,6 +100,9 @@ func (c *Conn) options(config Config) ([]nats.Option, error) {
 		options = append(options, nats.CustomInboxPrefix(config.InboxPrefix))
 	}
 	if config.CAFile != "" {
+		if err := checkCertificates(config.CAFile); err != nil {
+			return nil, err
+		}
 		options = append(options, nats.RootCAs(config.CAFile))
 	}
 	if config.Credential.option != nil {
@@ -106,6 +113,41 @@ func (c *Conn) options(config Config) ([]nats.Option, error) {
 		options = append(options, credential)
 	}
 	return options, nil
+}
+
+// checkServers names a server that is not a URL by its place: the URL may hold
+// a password.
+func checkServers(servers []string) error {
+	if len(servers) == 0 {
+		return domain.Errorf(domain.ErrInvalid, `no server to connect to: name at least one URL, such as "nats://host:4222"`)
+	}
+	for i, server := range servers {
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server // as nats.go takes it
+		}
+		parsed, err := url.Parse(server)
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err
+		}
+		if err == nil && parsed.Hostname() == "" {
+			err = errors.New("it names no host")
+		}
+		if err != nil {
+			return domain.WrapError(domain.ErrInvalid, err, `server %d of %d is not a URL such as "nats://host:4222"`, i+1, len(servers))
+		}
+	}
+	return nil
+}
+
+func checkCertificates(file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return domain.WrapError(domain.ErrInvalid, err, "certificate authority")
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(data) {
+		return domain.Errorf(domain.ErrInvalid, "certificate authority %s holds no certificate in PEM", file)
+	}
+	return nil
 }
 
 func joinServers(servers []string) string { return strings.Join(servers, ",") }

@@ -121,7 +121,13 @@ func (s *Server) OperatorCredential() nats.Credential { return nats.SeedFile(s.s
 // Operator returns a connection with the operator's rights.
 func (s *Server) Operator(t testing.TB) *nats.Conn {
 	t.Helper()
-	return s.connect(t, nats.Config{Servers: []string{s.URL()}, Name: "operator", Credential: s.OperatorCredential()})
+	return s.OperatorAt(t, s.URL())
+}
+
+// OperatorAt is Operator through another address, such as that of a Link.
+func (s *Server) OperatorAt(t testing.TB, address string) *nats.Conn {
+	t.Helper()
+	return s.connect(t, nats.Config{Servers: []string{address}, Name: "operator", Credential: s.OperatorCredential()})
 }
 
 // Device returns a connection of a device, which needs not be known before.
