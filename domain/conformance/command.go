@@ -96,9 +96,32 @@ func answering(id contracts.DeviceID) domain.CommandHandler {
 	}
 }
 
+// bounded returns a context that ends when patience does.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// ping returns the name that the device answers with.
 func ping(ctx context.Context, bus domain.CommandBus, id contracts.DeviceID) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	result, err := domain.Call[contracts.PingResult](ctx, bus, id, contracts.VerbPing, contracts.Empty{})
 	return result.AgentVersion, err
+}
+
+// requireUnavailableAtOnce requires that, soon, calls are refused without
+// waiting for their time to be over.
+func requireUnavailableAtOnce(t *testing.T, bus domain.CommandBus, id contracts.DeviceID) {
+	t.Helper()
+	eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), atOnce)
+		defer cancel()
+		_, err := ping(ctx, bus, id)
+		return errors.Is(err, domain.ErrUnavailable) && ctx.Err() == nil
+	}, "a call to device %q must give ErrUnavailable at once", id)
 }
 
 func commandAnswered(t *testing.T, f CommandBusFixture) {
@@ -112,7 +135,7 @@ func commandAnswered(t *testing.T, f CommandBusFixture) {
 		assert.Equal(t, want, got)
 		return domain.Answer(result, nil)
 	})
-	got, err := domain.Call[contracts.ExecResult](t.Context(), f.Bus, "pi-1", contracts.VerbExec, want)
+	got, err := domain.Call[contracts.ExecResult](bounded(t), f.Bus, "pi-1", contracts.VerbExec, want)
 	require.NoError(t, err)
 	require.Equal(t, result, got)
 }
@@ -149,10 +172,7 @@ func commandNoLink(t *testing.T, f CommandBusFixture) {
 	device := f.Device(t, "pi-1")
 	serve(t, f, "pi-1", device.Server, answering("pi-1"))
 	device.SetConnected(t, false)
-	requireAtOnce(t, func() {
-		_, err := ping(t.Context(), f.Bus, "pi-1")
-		assert.ErrorIs(t, err, domain.ErrUnavailable)
-	})
+	requireUnavailableAtOnce(t, f.Bus, "pi-1")
 	device.SetConnected(t, true)
 	awaitServer(t, f.Bus, "pi-1")
 	got, err := ping(t.Context(), f.Bus, "pi-1")
@@ -225,7 +245,7 @@ func commandLarge(t *testing.T, f CommandBusFixture) {
 	serve(t, f, "pi-1", f.Device(t, "pi-1").Server, func(context.Context, contracts.Verb, []byte) []byte {
 		return domain.Answer(contracts.ExecResult{Output: output}, nil)
 	})
-	got, err := domain.Call[contracts.ExecResult](t.Context(), f.Bus, "pi-1", contracts.VerbExec,
+	got, err := domain.Call[contracts.ExecResult](bounded(t), f.Bus, "pi-1", contracts.VerbExec,
 		contracts.ExecRequest{Command: []string{"cat"}, Timeout: contracts.Duration(time.Minute)})
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(output, got.Output), "%d of %d bytes", len(got.Output), len(output))
@@ -245,8 +265,8 @@ func commandCancelled(t *testing.T, f CommandBusFixture) {
 	<-entered
 	serving.cancel()
 	select {
-	case <-serving.result:
-		require.Fail(t, "a command was under way")
+	case err := <-serving.result:
+		require.FailNow(t, "a command was under way", "%v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	close(release)
@@ -258,10 +278,7 @@ func commandEnded(t *testing.T, f CommandBusFixture) {
 	server := f.Device(t, "pi-1").Server
 	serving := serve(t, f, "pi-1", server, answering("pi-1"))
 	require.NoError(t, serving.end(t))
-	requireAtOnce(t, func() {
-		_, err := ping(t.Context(), f.Bus, "pi-1")
-		assert.ErrorIs(t, err, domain.ErrUnavailable)
-	})
+	requireUnavailableAtOnce(t, f.Bus, "pi-1")
 	serve(t, f, "pi-1", server, answering("pi-1"))
 	_, err := ping(t.Context(), f.Bus, "pi-1")
 	require.NoError(t, err)
@@ -282,7 +299,7 @@ func commandLogs(t *testing.T, f CommandBusFixture) {
 		}, nil)
 	})
 	var got bytes.Buffer
-	require.NoError(t, domain.CopyLogs(t.Context(), f.Bus, "pi-1", contracts.LogsRequest{Deployment: "web", Tail: -1}, &got))
+	require.NoError(t, domain.CopyLogs(bounded(t), f.Bus, "pi-1", contracts.LogsRequest{Deployment: "web", Tail: -1}, &got))
 	require.Equal(t, pieces*contracts.MaxLogChunk, got.Len())
 	require.Equal(t, byte('3'), got.Bytes()[got.Len()-1])
 }

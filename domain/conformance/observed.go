@@ -358,15 +358,20 @@ func observedGarbage(t *testing.T, f ObservedStateFixture) {
 	reporter := f.Device(t, "pi-1").Reporter
 	live := observe(t, f.Consumer)
 	live.caughtUp(t)
-	for _, garbage := range []string{"", "not json", `{"sequence":-1}`, `{"deployments":[{"name":"Not A Name"}]}`, `{"labels":{"a b":"c"}}`} {
-		f.Send(t, "pi-1", contracts.ReportState, []byte(garbage))
-		f.Send(t, "pi-2", contracts.ReportInfo, []byte(garbage))
+	for kind, garbage := range map[contracts.ReportKind]string{
+		contracts.ReportState: `{"sequence":2,"deployments":[{"name":"Not A Name"}]}`,
+		contracts.ReportInfo:  `{"labels":{"not a key":"x"}}`,
+	} {
+		for _, data := range []string{"", "not json", garbage} {
+			f.Send(t, "pi-1", kind, []byte(data))
+		}
 	}
 	require.NoError(t, reporter.Heartbeat(t.Context(), contracts.Heartbeat{Sequence: 1}))
 	settled(t, f, isHeartbeat("pi-1", 1))
 	require.NoError(t, reporter.Report(t.Context(), sampleReport(1)))
 	live.awaits(t, "the report after the garbage", isReport("pi-1", 1))
 	for _, observation := range live.all() {
+		require.Nil(t, observation.Info)
 		require.True(t, observation.Report == nil || observation.Report.Sequence == 1, "%+v", observation)
 	}
 }

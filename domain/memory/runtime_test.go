@@ -26,6 +26,7 @@ func TestWorkloadRuntime(t *testing.T) {
 		t.Run(string(score), func(t *testing.T) {
 			t.Parallel()
 			conformance.WorkloadRuntime(t, func(t *testing.T) conformance.WorkloadRuntimeFixture {
+				t.Helper()
 				runtime := memory.NewRuntime()
 				return conformance.WorkloadRuntimeFixture{
 					Runtime: runtime,
