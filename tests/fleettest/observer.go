@@ -117,7 +117,12 @@ func (o *Observer) Service(device, deployment string) (contracts.ServiceReport, 
 // generation runs on all of n devices, and returns that generation. progress
 // is told each new state.
 func (o *Observer) AwaitRunning(ctx context.Context, name string, n int, progress func(string)) (uint64, error) {
-	deployment, err := o.Deployments.Get(ctx, contracts.DeploymentName(name))
+	var deployment domain.FleetDeployment
+	err := Until(ctx, "deployment "+name+" to be stored", func() (bool, string) {
+		var err error
+		deployment, err = o.Deployments.Get(ctx, contracts.DeploymentName(name))
+		return err == nil, fmt.Sprint(err)
+	})
 	if err != nil {
 		return 0, err
 	}

@@ -158,7 +158,7 @@ func (c *checker) restricted(rule Rule, file File, where, imported string, targe
 			c.report(where, "imports "+imported+" outside of a test",
 				"import it from a _test.go file or a test-only package")
 		}
-		if len(p.ImportedBy) > 0 && !slices.Contains(p.ImportedBy, rule.Module) {
+		if len(p.ImportedBy) > 0 && !slices.Contains(p.ImportedBy, rule.Module) && !rule.testOnly(file) {
 			c.report(where, "imports "+imported+", which only "+strings.Join(p.ImportedBy, ", ")+" and tests may import",
 				"move the code there")
 		}

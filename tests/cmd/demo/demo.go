@@ -16,6 +16,8 @@ import (
 const (
 	devices    = 10
 	deployment = "hello"
+	// greeting is what the second version prints.
+	greeting = "bonjour"
 )
 
 // demo is the state of the show.
@@ -162,7 +164,7 @@ func (d *demo) change(ctx context.Context) error {
 		if err != nil {
 			return false, err.Error()
 		}
-		return strings.Contains(out, "v2") && strings.Contains(out, device), out
+		return strings.Contains(out, greeting) && strings.Contains(out, device), out
 	})
 	if err != nil {
 		return err

@@ -10,18 +10,19 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
 // limit bounds the whole demo.
-const limit = 3 * time.Minute
+const limit = 90 * time.Second
 
 func main() {
 	bin := flag.String("bin", "./bin", "directory of fleet, fleet-operator and fleet-agent")
 	examples := flag.String("examples", "./examples", "directory of the example manifests")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	err := run(ctx, absolute(*bin), absolute(*examples))
 	cancel()
