@@ -42,7 +42,6 @@ func (r *Runtime) Apply(ctx context.Context, workload domain.Workload, progress 
 			failures.add(err)
 		}
 	}
-	r.wakeRun()
 	if ctx.Err() == nil {
 		failures.add(r.setGeneration(workload.Name, workload.Generation))
 	}
@@ -166,6 +165,7 @@ func (s *service) bringUp(ctx context.Context, p plan, progress domain.Progress)
 		return nil
 	}
 	progress(contracts.ReasonStarting, fmt.Sprintf("starting service %q", s.name))
+	defer s.runtime.wakeRun()
 	defer s.wakeSupervisor()
 	return s.begin(ctx, st.record.Ended)
 }

@@ -3,12 +3,15 @@ package process
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain"
@@ -147,6 +150,22 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 	info, err := os.Stat(filepath.Join(f.dir, "web", "env", recordFile))
 	require.NoError(t, err)
 	require.EqualValues(t, 0o600, info.Mode().Perm())
+	require.NoError(t, r.Remove(t.Context(), "web"))
+}
+
+func TestProcessesHoldNoFileOfTheAgents(t *testing.T) {
+	f := newFixture(t)
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	defer reader.Close()
+	_, err = unix.FcntlInt(writer.Fd(), unix.F_SETFD, 0) // as if the agent was started with it
+	require.NoError(t, err)
+	r := f.open(Options{})
+	require.NoError(t, r.Apply(t.Context(), workload("web", 1, score(t, 1, shell("a", sleeper))), nil))
+	require.NoError(t, writer.Close())
+	require.NoError(t, reader.SetReadDeadline(time.Now().Add(patience)))
+	_, err = reader.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF, "nobody holds the pipe")
 	require.NoError(t, r.Remove(t.Context(), "web"))
 }
 

@@ -39,7 +39,14 @@ func (l *dirLock) look() error {
 	return err
 }
 
-// take holds the lock until the returned file is closed. It returns
+// release gives the lock up at once. Closing the file alone would leave it to
+// a child that is just being started and has a copy of the descriptor.
+func (l *dirLock) release(file *os.File) {
+	_ = unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	_ = file.Close()
+}
+
+// take holds the lock until release is called with the file. It returns
 // ErrConflict when another runtime holds it, or held it since look: what was
 // read of the directory is then out of date.
 func (l *dirLock) take() (_ *os.File, err error) {
@@ -49,7 +56,7 @@ func (l *dirLock) take() (_ *os.File, err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = file.Close()
+			l.release(file)
 		}
 	}()
 	err = unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})

@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain"
@@ -62,6 +66,27 @@ func (r *Runtime) launch(spec contracts.ProcessService, mark, work string, outpu
 		return identity{}, startError(spec.Name, contracts.ReasonStartFailed, err, "%v", err)
 	}
 	return id, nil
+}
+
+// keepDescriptors keeps this process's descriptors, but for the first three,
+// from every program that it starts. Go does so for those that it opens; those
+// that the agent was started with, a pipe's end say, would be held open for as
+// long as a workload lives.
+func keepDescriptors() error {
+	const first = 3
+	if unix.CloseRange(first, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return nil
+	}
+	names, err := readNames("/proc/self/fd") // before Linux 5.11
+	if err != nil {
+		return fmt.Errorf("list the open files: %w", err)
+	}
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil && fd >= first {
+			syscall.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // findProgram looks a bare name up in the agent's PATH; a path is relative to

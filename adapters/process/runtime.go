@@ -64,7 +64,8 @@ var _ domain.WorkloadRuntime = (*Runtime)(nil)
 
 // New reads what earlier agents left in dir, making it if needed, and adopts
 // the processes among it that still run. It returns an error of kind
-// ErrConflict while another runtime supervises dir.
+// ErrConflict while another runtime supervises dir. File descriptors that the
+// agent got from whoever started it are no longer passed on to any program.
 func New(dir string, o Options) (*Runtime, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -94,6 +95,9 @@ func New(dir string, o Options) (*Runtime, error) {
 	if err := r.lock.look(); err != nil {
 		return nil, err
 	}
+	if err := keepDescriptors(); err != nil {
+		return nil, err
+	}
 	return r, r.load()
 }
 
@@ -118,7 +122,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer held.Close()
+	defer r.lock.release(held)
 	events := newFileEvents(r.host.poll)
 	defer events.close()
 	var running sync.WaitGroup
@@ -129,8 +133,8 @@ func (r *Runtime) Run(ctx context.Context) error {
 		present := map[*service]bool{}
 		for _, s := range r.services() {
 			present[s] = true
+			s.watchLog(events)
 			if !supervised[s] {
-				_ = events.arm(s.dir) // a directory that is gone has no log to cut
 				running.Go(func() { s.supervise(ctx) })
 			}
 		}
@@ -156,17 +160,23 @@ func (r *Runtime) cutLogs(ctx context.Context, events *fileEvents) {
 	defer stop()
 	for ctx.Err() == nil {
 		for _, s := range r.services() {
-			if events.arm(s.dir) != nil {
-				continue // removed meanwhile
-			}
-			if err := s.log.cut(); err != nil {
-				s.logger().Warn("log not cut", slog.Any("error", err))
-			}
+			s.watchLog(events)
 		}
 		if events.wait() != nil {
 			return
 		}
 		pause(ctx, nil, time.Second)
+	}
+}
+
+// watchLog asks for an event of the next write, and then looks at what was
+// written before.
+func (s *service) watchLog(events *fileEvents) {
+	if events.arm(s.dir) != nil {
+		return // not made yet, or removed
+	}
+	if err := s.log.cut(); err != nil {
+		s.logger().Warn("log not cut", slog.Any("error", err))
 	}
 }
 
