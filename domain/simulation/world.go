@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain"
@@ -81,21 +82,21 @@ func (w *World) addDevice(ctx context.Context, id contracts.DeviceID) error {
 	if err != nil {
 		return err
 	}
-	d, ok := w.devices[id]
-	if !ok {
-		public, _ := w.key.Public().(ed25519.PublicKey)
-		d = &device{
-			id:      id,
-			link:    w.backend.Device(id),
-			weather: NewWeather(w.seed ^ uint64(len(w.devices)+1)),
-			runtime: memory.NewRuntime(),
-			disk:    agent.NewMemoryStore(),
-			jitter:  NewWeather(w.seed + uint64(len(w.devices))).jitter,
-		}
-		w.devices[id] = d
-		w.recorder.Disk(id, d.disk)
-		d.start(ctx, w.recorder, public)
+	if _, known := w.devices[id]; known {
+		return nil
 	}
+	public, _ := w.key.Public().(ed25519.PublicKey)
+	d := &device{
+		id:      id,
+		link:    w.backend.Device(id),
+		weather: NewWeather(w.seed ^ uint64(len(w.devices)+1)),
+		runtime: memory.NewRuntime(),
+		disk:    agent.NewMemoryStore(),
+		jitter:  NewWeather(w.seed + uint64(len(w.devices))).jitter,
+	}
+	w.devices[id] = d
+	w.recorder.Disk(id, d.disk)
+	d.start(ctx, w.recorder, public)
 	return nil
 }
 
@@ -116,16 +117,13 @@ func (w *World) randomSpec() contracts.DeploymentSpec {
 		{MatchExpressions: []contracts.SelectorRequirement{{Key: "site", Operator: contracts.SelectorNotIn, Values: []string{"nice"}}}},
 	}
 	selector := selectors[w.random.IntN(len(selectors))]
-	services := ""
-	for i := range 1 + w.random.IntN(2) {
-		if i > 0 {
-			services += ","
-		}
-		services += fmt.Sprintf(`{"name":"s%d","command":["run"],"args":["%d","{{ .device.id }}"]}`, i, w.random.IntN(1000))
+	services := make([]string, 1+w.random.IntN(2))
+	for i := range services {
+		services[i] = fmt.Sprintf(`{"name":"s%d","command":["run"],"args":["%d","{{ .device.id }}"]}`, i, w.random.IntN(1000))
 	}
 	return contracts.DeploymentSpec{
 		TargetSelector: &selector,
-		Score:          contracts.ReconcileScore{Type: contracts.ScoreProcessV0, Data: []byte(`{"services":[` + services + `]}`)},
+		Score:          contracts.ReconcileScore{Type: contracts.ScoreProcessV0, Data: []byte(`{"services":[` + strings.Join(services, ",") + `]}`)},
 	}
 }
 

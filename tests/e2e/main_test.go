@@ -18,7 +18,7 @@ import (
 const root = "../.."
 
 // bin holds the programs under test; TestMain builds them.
-var bin string //nolint:gochecknoglobals // set once, before any test runs
+var bin string
 
 func TestMain(m *testing.M) {
 	os.Exit(runTests(m))

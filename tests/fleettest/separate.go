@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -100,12 +101,13 @@ func (s *Separate) End(ctx context.Context) error {
 
 // Logs returns what every program printed, for a failed test.
 func (s *Separate) Logs() string {
-	text := "broker:\n" + s.Broker.Output()
+	var text strings.Builder
+	fmt.Fprintf(&text, "broker:\n%s", s.Broker.Output())
 	if s.Operator != nil {
-		text += "\noperator:\n" + s.Operator.Output()
+		fmt.Fprintf(&text, "\noperator:\n%s", s.Operator.Output())
 	}
 	for device, agent := range s.Agents {
-		text += "\nagent " + device + ":\n" + agent.Output()
+		fmt.Fprintf(&text, "\nagent %s:\n%s", device, agent.Output())
 	}
-	return text
+	return text.String()
 }
