@@ -96,14 +96,6 @@ func answering(id contracts.DeviceID) domain.CommandHandler {
 	}
 }
 
-// bounded returns a context that ends when patience does.
-func bounded(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // ping returns the name that the device answers with.
 func ping(ctx context.Context, bus domain.CommandBus, id contracts.DeviceID) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)

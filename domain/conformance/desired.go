@@ -66,6 +66,7 @@ func DesiredState(t *testing.T, open func(t *testing.T) DesiredStateFixture) {
 		{name: "device gets its own documents alone", check: followOwn},
 		{name: "device that holds an older one gets the newer", check: followHeld},
 		{name: "device catches up after its link was cut", check: followReconnect, needs: link},
+		{name: "device that has lost its document gets it again with its link", check: followLost, needs: link},
 		{name: "device goes on across a restart", check: followRestart, needs: restart},
 		{name: "device keeps what it has after a removal", check: followRemoved},
 		{name: "device handles one document at a time", check: followOneAtATime},
@@ -434,6 +435,19 @@ func followReconnect(t *testing.T, f DesiredStateFixture) {
 		link.SetConnected(t, true)
 		device.gets(t, s.envelope(t, "pi-1", generation))
 	}
+}
+
+func followLost(t *testing.T, f DesiredStateFixture) {
+	link := f.Device(t, "pi-1")
+	s := newSigner(t)
+	s.publish(t, f.Publisher, "pi-1", 1, 0)
+	device := follow(t, link.Source, 0)
+	device.gets(t, s.envelope(t, "pi-1", 1))
+	link.SetConnected(t, false)
+	before := len(device.all())
+	device.held.Store(0)
+	link.SetConnected(t, true)
+	eventually(t, func() bool { return len(device.all()) > before }, "the device must get its document again")
 }
 
 func followRestart(t *testing.T, f DesiredStateFixture) {

@@ -413,7 +413,7 @@ func observedRead(t *testing.T, f ObservedStateFixture) {
 		require.NoError(t, f.Device(t, device).Reporter.Report(t.Context(), sampleReport(1)))
 		settled(t, f, isReport(device, 1))
 	}
-	state, err := domain.ReadFleetState(t.Context(), f.Consumer)
+	state, err := domain.ReadFleetState(bounded(t), f.Consumer)
 	require.NoError(t, err)
 	require.Equal(t, []contracts.DeviceID{"pi-1", "pi-2"}, state.Devices())
 	require.Equal(t, sampleReport(1), *state.Device("pi-1").Report)

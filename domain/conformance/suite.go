@@ -89,6 +89,14 @@ func untilReachable(t *testing.T, do func() error) {
 	require.NoError(t, err)
 }
 
+// bounded returns a context that ends when patience does.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // running is a blocking call in a goroutine of its own.
 type running struct {
 	cancel context.CancelFunc
