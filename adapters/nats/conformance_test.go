@@ -22,12 +22,15 @@ const patience = 15 * time.Second
 func TestDeviceRegistry(t *testing.T) {
 	t.Parallel()
 	conformance.DeviceRegistry(t, func(t *testing.T) conformance.DeviceRegistryFixture {
+		t.Helper()
 		server := natstest.Start(t, natstest.Options{})
+		first, second := server.Operator(t), server.Operator(t)
 		return conformance.DeviceRegistryFixture{
-			Registry: nats.NewDeviceRegistry(server.Operator(t)),
-			Second:   nats.NewDeviceRegistry(server.Operator(t)),
-			Restart:  restart(server),
+			Registry: nats.NewDeviceRegistry(first),
+			Second:   nats.NewDeviceRegistry(second),
+			Restart:  restart(server, first, second),
 			Stored: func(t *testing.T, id contracts.DeviceID) []byte {
+				t.Helper()
 				return stored(t, server, contracts.BucketDevices, string(id))
 			},
 		}
@@ -37,12 +40,15 @@ func TestDeviceRegistry(t *testing.T) {
 func TestDeploymentStore(t *testing.T) {
 	t.Parallel()
 	conformance.DeploymentStore(t, func(t *testing.T) conformance.DeploymentStoreFixture {
+		t.Helper()
 		server := natstest.Start(t, natstest.Options{})
+		first, second := server.Operator(t), server.Operator(t)
 		return conformance.DeploymentStoreFixture{
-			Store:   nats.NewDeploymentStore(server.Operator(t)),
-			Second:  nats.NewDeploymentStore(server.Operator(t)),
-			Restart: restart(server),
+			Store:   nats.NewDeploymentStore(first),
+			Second:  nats.NewDeploymentStore(second),
+			Restart: restart(server, first, second),
 			Stored: func(t *testing.T, name contracts.DeploymentName) []byte {
+				t.Helper()
 				return stored(t, server, contracts.BucketDeployments, string(name))
 			},
 		}
@@ -52,12 +58,15 @@ func TestDeploymentStore(t *testing.T) {
 func TestDeploymentStatusStore(t *testing.T) {
 	t.Parallel()
 	conformance.DeploymentStatusStore(t, func(t *testing.T) conformance.DeploymentStatusStoreFixture {
+		t.Helper()
 		server := natstest.Start(t, natstest.Options{})
+		first, second := server.Operator(t), server.Operator(t)
 		return conformance.DeploymentStatusStoreFixture{
-			Store:   nats.NewDeploymentStatusStore(server.Operator(t)),
-			Second:  nats.NewDeploymentStatusStore(server.Operator(t)),
-			Restart: restart(server),
+			Store:   nats.NewDeploymentStatusStore(first),
+			Second:  nats.NewDeploymentStatusStore(second),
+			Restart: restart(server, first, second),
 			Stored: func(t *testing.T, name contracts.DeploymentName) []byte {
+				t.Helper()
 				return stored(t, server, contracts.BucketDeploymentStatus, string(name))
 			},
 		}
@@ -67,17 +76,21 @@ func TestDeploymentStatusStore(t *testing.T) {
 func TestDesiredState(t *testing.T) {
 	t.Parallel()
 	conformance.DesiredState(t, func(t *testing.T) conformance.DesiredStateFixture {
+		t.Helper()
 		server := natstest.Start(t, natstest.Options{})
 		serveSync(t, server)
+		first, second := server.Operator(t), server.Operator(t)
 		return conformance.DesiredStateFixture{
-			Publisher: nats.NewDesiredStatePublisher(server.Operator(t)),
-			Second:    nats.NewDesiredStatePublisher(server.Operator(t)),
+			Publisher: nats.NewDesiredStatePublisher(first),
+			Second:    nats.NewDesiredStatePublisher(second),
 			Device: func(t *testing.T, id contracts.DeviceID) conformance.DesiredStateDevice {
+				t.Helper()
 				conn, setConnected := linkedDevice(t, server, id)
 				return conformance.DesiredStateDevice{Source: nats.NewDesiredStateSource(conn, id), SetConnected: setConnected}
 			},
-			Restart: restart(server),
+			Restart: restart(server, first, second),
 			Stored: func(t *testing.T, device contracts.DeviceID) []byte {
+				t.Helper()
 				return stored(t, server, contracts.BucketDesiredState, string(device))
 			},
 		}
@@ -87,16 +100,20 @@ func TestDesiredState(t *testing.T) {
 func TestObservedState(t *testing.T) {
 	t.Parallel()
 	conformance.ObservedState(t, func(t *testing.T) conformance.ObservedStateFixture {
+		t.Helper()
 		server := natstest.Start(t, natstest.Options{})
+		first, second := server.Operator(t), server.Operator(t)
 		return conformance.ObservedStateFixture{
-			Consumer: nats.NewObservedStateConsumer(server.Operator(t)),
-			Second:   nats.NewObservedStateConsumer(server.Operator(t)),
+			Consumer: nats.NewObservedStateConsumer(first),
+			Second:   nats.NewObservedStateConsumer(second),
 			Device: func(t *testing.T, id contracts.DeviceID) conformance.ObservedStateDevice {
+				t.Helper()
 				conn, setConnected := linkedDevice(t, server, id)
 				return conformance.ObservedStateDevice{Reporter: nats.NewObservedStateReporter(conn, id), SetConnected: setConnected}
 			},
-			Restart: restart(server),
+			Restart: restart(server, first, second),
 			Send: func(t *testing.T, device contracts.DeviceID, kind contracts.ReportKind, data []byte) {
+				t.Helper()
 				raw := server.Raw(t)
 				require.NoError(t, raw.Publish(contracts.ReportSubject(device, kind), data))
 				require.NoError(t, raw.Flush())
@@ -108,15 +125,18 @@ func TestObservedState(t *testing.T) {
 func TestCommandBus(t *testing.T) {
 	t.Parallel()
 	conformance.CommandBus(t, func(t *testing.T) conformance.CommandBusFixture {
+		t.Helper()
 		server := natstest.Start(t, natstest.Options{})
+		first, second := server.Operator(t), server.Operator(t)
 		return conformance.CommandBusFixture{
-			Bus:    nats.NewCommandBus(server.Operator(t)),
-			Second: nats.NewCommandBus(server.Operator(t)),
+			Bus:    nats.NewCommandBus(first),
+			Second: nats.NewCommandBus(second),
 			Device: func(t *testing.T, id contracts.DeviceID) conformance.CommandDevice {
+				t.Helper()
 				conn, setConnected := linkedDevice(t, server, id)
 				return conformance.CommandDevice{Server: nats.NewCommandServer(conn, id), SetConnected: setConnected}
 			},
-			Restart: restart(server),
+			Restart: restart(server, first, second),
 		}
 	})
 }
@@ -124,12 +144,15 @@ func TestCommandBus(t *testing.T) {
 func TestEventLog(t *testing.T) {
 	t.Parallel()
 	conformance.EventLog(t, func(t *testing.T) conformance.EventLogFixture {
+		t.Helper()
 		server := natstest.Start(t, natstest.Options{})
+		first, second := server.Operator(t), server.Operator(t)
 		return conformance.EventLogFixture{
-			Log:     nats.NewEventLog(server.Operator(t)),
-			Second:  nats.NewEventLog(server.Operator(t)),
-			Restart: restart(server),
+			Log:     nats.NewEventLog(first),
+			Second:  nats.NewEventLog(second),
+			Restart: restart(server, first, second),
 			Stored: func(t *testing.T) []byte {
+				t.Helper()
 				js, err := jetstream.New(server.Raw(t))
 				require.NoError(t, err)
 				stream, err := js.Stream(t.Context(), contracts.StreamEvents)
@@ -145,9 +168,11 @@ func TestEventLog(t *testing.T) {
 func TestLeaderElector(t *testing.T) {
 	t.Parallel()
 	conformance.LeaderElector(t, func(t *testing.T) conformance.LeaderElectorFixture {
+		t.Helper()
 		server := natstest.Start(t, natstest.Options{})
 		return conformance.LeaderElectorFixture{
 			Contender: func(t *testing.T, identity string) conformance.Contender {
+				t.Helper()
 				link := server.NewLink(t)
 				conn := server.OperatorAt(t, link.URL())
 				return conformance.Contender{
@@ -208,8 +233,20 @@ func awaitLink(t *testing.T, conn *nats.Conn, connected bool) {
 	require.True(t, reached, "the link must become connected: %t", connected)
 }
 
-func restart(server *natstest.Server) func(*testing.T) {
-	return func(*testing.T) { server.Restart() }
+// restart restarts the broker and waits until its clients are back: each comes
+// back in its own time, which is no matter of the stores.
+func restart(server *natstest.Server, clients ...*nats.Conn) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		server.Stop()
+		for _, client := range clients {
+			awaitLink(t, client, false)
+		}
+		server.Start()
+		for _, client := range clients {
+			awaitLink(t, client, true)
+		}
+	}
 }
 
 // stored reads a key as any NATS tool would.

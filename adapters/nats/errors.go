@@ -16,6 +16,7 @@ const (
 	codeWrongLastSequenceReplicas jetstream.ErrorCode = 10164
 	codeMessageTooLarge           jetstream.ErrorCode = 10054
 	codeStreamNotFound            jetstream.ErrorCode = 10059
+	codeReplicasNotSupported      jetstream.ErrorCode = 10074
 )
 
 // kindOf is the one place where errors of NATS become kinds of the domain.
@@ -43,6 +44,8 @@ func kindOf(err error) error {
 		return domain.ErrInvalid
 	case isAny(err, nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired):
 		return domain.ErrUnauthenticated
+	case hasCode(err, codeReplicasNotSupported):
+		return domain.ErrUnsupported
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return domain.ErrPermissionDenied
 	default:

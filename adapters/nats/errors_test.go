@@ -29,6 +29,7 @@ func TestTranslate(t *testing.T) {
 		"message missing":     {jetstream.ErrMsgNotFound, domain.ErrNotFound},
 		"bucket missing":      {jetstream.ErrBucketNotFound, domain.ErrUnavailable},
 		"stream missing":      {jetstream.ErrStreamNotFound, domain.ErrUnavailable},
+		"no cluster":          {&jetstream.APIError{ErrorCode: codeReplicasNotSupported}, domain.ErrUnsupported},
 		"payload":             {nats.ErrMaxPayload, domain.ErrInvalid},
 		"message size":        {&jetstream.APIError{ErrorCode: codeMessageTooLarge}, domain.ErrInvalid},
 		"credential":          {nats.ErrAuthorization, domain.ErrUnauthenticated},

@@ -197,9 +197,12 @@ func TestHostileHeaders(t *testing.T) {
 	}, patience, 5*time.Millisecond)
 
 	for _, header := range []natsgo.Header{
-		{"Nats-Rollup": {"all"}}, {"Nats-Rollup": {"sub"}}, {"Nats-TTL": {"1s"}},
+		{"Nats-Rollup": {"all"}},
+		{"Nats-Rollup": {"sub"}},
+		{"Nats-TTL": {"1s"}},
 		{"Nats-Schedule": {"@every 1s"}, "Nats-Schedule-Target": {contracts.ReportSubject(victim, contracts.ReportState)}},
-		{"Nats-Incr": {"+1"}}, {"Nats-Batch-Id": {"x"}, "Nats-Batch-Sequence": {"1"}, "Nats-Batch-Commit": {"1"}},
+		{"Nats-Incr": {"+1"}},
+		{"Nats-Batch-Id": {"x"}, "Nats-Batch-Sequence": {"1"}, "Nats-Batch-Commit": {"1"}},
 	} {
 		for _, subject := range []string{contracts.ReportSubject(mallory, contracts.ReportState), contracts.HeartbeatSubject(mallory)} {
 			require.NoError(t, a.PublishMsg(&natsgo.Msg{Subject: subject, Header: header, Data: []byte("{}"), Reply: "$KV.deployments.web"}))

@@ -125,7 +125,7 @@ func TestLeaderOutlivesARestart(t *testing.T) {
 	leading := make(chan struct{})
 	ended := make(chan error, 1)
 	var calls atomic.Int32
-	elector := nats.NewElector(conn, "a", nats.ElectorOptions{TTL: 6 * time.Second})
+	elector := nats.NewElector(conn, "a", nats.ElectorOptions{TTL: 4 * time.Second})
 	go func() {
 		ended <- elector.Lead(ctx, func(ctx context.Context) error {
 			if calls.Add(1) == 1 {
@@ -139,7 +139,7 @@ func TestLeaderOutlivesARestart(t *testing.T) {
 	awaitLink(t, conn, true)
 	select {
 	case <-ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(3 * time.Second):
 	}
 	require.EqualValues(t, 1, calls.Load())
 	cancel()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,7 +28,8 @@ type SetupOptions struct {
 // Setup makes the fleet's streams and buckets where they are missing and
 // compares them where they exist. It returns ErrInvalid, naming every
 // difference, when one of them could lose data or give a device power over
-// others; harmless ones are logged. It needs the operator's rights, blocks for
+// others; harmless ones are logged. ErrUnsupported when replicas are asked of a
+// broker without a cluster. It needs the operator's rights, blocks for
 // a few requests per stream, and may be called again at any time.
 func Setup(ctx context.Context, conn *Conn, options SetupOptions) error {
 	var problems []error
@@ -46,7 +48,7 @@ func Setup(ctx context.Context, conn *Conn, options SetupOptions) error {
 func setupStream(ctx context.Context, conn *Conn, want jetstream.StreamConfig, options SetupOptions) error {
 	have, err := existingStream(ctx, conn, want)
 	if err != nil {
-		return translate(err, "set up stream %s", want.Name)
+		return setupError(err, "make stream %s", want.Name)
 	}
 	differences := compareStreams(have, want)
 	if options.Fix && slices.ContainsFunc(differences, difference.fixable) {
@@ -55,7 +57,7 @@ func setupStream(ctx context.Context, conn *Conn, want jetstream.StreamConfig, o
 		}
 		stream, err := conn.js.UpdateStream(ctx, have)
 		if err != nil {
-			return translate(err, "fix stream %s", want.Name)
+			return setupError(err, "fix stream %s", want.Name)
 		}
 		differences = compareStreams(stream.CachedInfo().Config, want)
 	}
@@ -69,6 +71,16 @@ func setupStream(ctx context.Context, conn *Conn, want jetstream.StreamConfig, o
 			slog.String("stream", want.Name), slog.String("difference", d.String()))
 	}
 	return errors.Join(dangerous...)
+}
+
+// setupError is translate for requests about streams: one that the server will
+// never grant is ErrInvalid.
+func setupError(err error, format string, args ...any) error {
+	api, refused := errors.AsType[*jetstream.APIError](err)
+	if refused && api.Code == http.StatusBadRequest {
+		return domain.WrapError(domain.ErrInvalid, err, format, args...)
+	}
+	return translate(err, format, args...)
 }
 
 // existingStream returns the stream's configuration, making it when missing.
@@ -138,7 +150,7 @@ func compareStreams(have, want jetstream.StreamConfig) []difference {
 	check(have.Retention == want.Retention, difference{"Retention", have.Retention, want.Retention, losesData, nil})
 	check(have.Discard == want.Discard, difference{"Discard", have.Discard, want.Discard, "", func(c *config) { c.Discard = want.Discard }})
 	check(have.Storage == want.Storage, difference{"Storage", have.Storage, want.Storage, storageDanger(want), nil})
-	check(have.Replicas == want.Replicas, difference{"Replicas", have.Replicas, want.Replicas, "", func(c *config) { c.Replicas = want.Replicas }})
+	check(have.Replicas == want.Replicas, difference{"Replicas", have.Replicas, want.Replicas, "", changeReplicas(have, want.Replicas)})
 	check(have.NoAck == want.NoAck, difference{"NoAck", have.NoAck, want.NoAck, "acknowledgements go to any subject that a sender names", func(c *config) { c.NoAck = want.NoAck }})
 	check(have.Duplicates <= want.Duplicates, difference{"Duplicates", have.Duplicates, want.Duplicates, "", func(c *config) { c.Duplicates = want.Duplicates }})
 	check(have.DenyDelete == want.DenyDelete, difference{"DenyDelete", have.DenyDelete, want.DenyDelete, "", canDeny(have.DenyDelete, func(c *config) { c.DenyDelete = true })})
@@ -185,6 +197,15 @@ func canDeny(have bool, set func(*jetstream.StreamConfig)) func(*jetstream.Strea
 		return nil
 	}
 	return set
+}
+
+// changeReplicas returns nil where the server refuses replicas for a stream
+// that was made without them.
+func changeReplicas(have jetstream.StreamConfig, replicas int) func(*jetstream.StreamConfig) {
+	if have.PersistMode == jetstream.AsyncPersistMode && replicas > 1 {
+		return nil
+	}
+	return func(c *jetstream.StreamConfig) { c.Replicas = replicas }
 }
 
 func sameRePublish(a, b *jetstream.RePublish) bool {

@@ -43,8 +43,8 @@ type SyncStats struct {
 	Answered uint64
 	// Refused requests named a reply subject that is not their device's own.
 	Refused uint64
-	// Dropped requests were malformed, too many, or could not be read; a device
-	// asks again.
+	// Dropped requests were malformed, too many, followed by another of the same
+	// device, or could not be read; a device asks again.
 	Dropped uint64
 }
 
@@ -57,6 +57,8 @@ type SyncService struct {
 	readers int
 
 	answered, refused, dropped atomic.Uint64
+	// told is when a refusal was logged last, in Unix nanoseconds.
+	told atomic.Int64
 }
 
 // syncRequest is one device that waits for an answer.
@@ -88,7 +90,7 @@ func (s *SyncService) Run(ctx context.Context) error {
 	sub, err := s.conn.nc.QueueSubscribe(contracts.AllSyncs, syncQueueGroup, func(msg *nats.Msg) {
 		request, err := s.accept(msg)
 		if err != nil {
-			s.log.Warn("sync request refused", slog.String("subject", msg.Subject), slog.String("error", err.Error()))
+			s.tell(msg.Subject, err)
 			return
 		}
 		select {
@@ -137,17 +139,17 @@ func (s *SyncService) accept(msg *nats.Msg) (syncRequest, error) {
 // answerAll takes whatever waits, as one batch, and answers it.
 func (s *SyncService) answerAll(ctx context.Context, waiting <-chan syncRequest) {
 	for {
-		batch := make(map[string][]syncRequest, maxSyncBatch)
+		batch := make(map[string]syncRequest)
 		select {
 		case <-ctx.Done():
 			return
 		case request := <-waiting:
-			gather(batch, request)
+			s.gather(batch, request)
 		}
 		for more := true; more && len(batch) < maxSyncBatch; {
 			select {
 			case request := <-waiting:
-				gather(batch, request)
+				s.gather(batch, request)
 			default:
 				more = false
 			}
@@ -156,41 +158,49 @@ func (s *SyncService) answerAll(ctx context.Context, waiting <-chan syncRequest)
 	}
 }
 
-func gather(batch map[string][]syncRequest, request syncRequest) {
+// gather keeps one request of each device, the last: a device asks one question
+// at a time, and one that asks many gets no more of our work for it.
+func (s *SyncService) gather(batch map[string]syncRequest, request syncRequest) {
 	key := desiredKey(request.device)
-	batch[key] = append(batch[key], request)
+	if _, again := batch[key]; again {
+		s.dropped.Add(1)
+	}
+	batch[key] = request
 }
 
 // answer reads the documents of a batch and answers each request.
-func (s *SyncService) answer(ctx context.Context, batch map[string][]syncRequest) {
+func (s *SyncService) answer(ctx context.Context, batch map[string]syncRequest) {
 	documents, err := s.read(ctx, batch)
 	if err != nil {
-		for _, requests := range batch {
-			s.dropped.Add(uint64(len(requests)))
-		}
+		s.dropped.Add(uint64(len(batch)))
 		if ctx.Err() == nil {
 			s.log.Warn("desired state could not be read for sync requests", slog.Int("devices", len(batch)), slog.String("error", err.Error()))
 		}
 		return
 	}
-	for key, requests := range batch {
+	for key, request := range batch {
 		envelope := documents[key]
-		for _, request := range requests {
-			body := envelope
-			if request.held > 0 && !isNewer(envelope, request.held) {
-				body = nil
-			}
-			if s.conn.nc.Publish(request.reply, body) != nil {
-				s.dropped.Add(1)
-				continue
-			}
-			s.answered.Add(1)
+		if request.held > 0 && !isNewer(envelope, request.held) {
+			envelope = nil
 		}
+		if s.conn.nc.Publish(request.reply, envelope) != nil {
+			s.dropped.Add(1)
+			continue
+		}
+		s.answered.Add(1)
+	}
+}
+
+// tell logs a refusal, one per second at most: devices must not fill our log.
+func (s *SyncService) tell(subject string, err error) {
+	now, last := time.Now().UnixNano(), s.told.Load()
+	if now-last >= int64(time.Second) && s.told.CompareAndSwap(last, now) {
+		s.log.Warn("sync request refused", slog.String("subject", subject), slog.String("error", err.Error()))
 	}
 }
 
 // read returns the documents of a batch by their keys.
-func (s *SyncService) read(ctx context.Context, batch map[string][]syncRequest) (map[string][]byte, error) {
+func (s *SyncService) read(ctx context.Context, batch map[string]syncRequest) (map[string][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, syncReadTimeout)
 	defer cancel()
 	keys := make([]string, 0, len(batch))

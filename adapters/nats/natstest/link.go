@@ -22,15 +22,15 @@ type Link struct {
 }
 
 // NewLink returns a link to the broker, which ends with the test.
-func (s *Server) NewLink(t testing.TB) *Link {
-	t.Helper()
+func (s *Server) NewLink(tb testing.TB) *Link {
+	tb.Helper()
 	target, err := url.Parse(s.URL())
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	l := &Link{listener: listener, target: target.Host, conns: map[net.Conn]bool{}}
 	l.work.Go(l.accept)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = listener.Close()
 		l.SetConnected(false)
 		l.work.Wait()

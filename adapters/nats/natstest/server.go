@@ -23,7 +23,7 @@ const patience = 30 * time.Second
 // Server is a broker of one test, with the operator and devices as its users.
 // It stops with the test.
 type Server struct {
-	t       testing.TB
+	tb      testing.TB
 	keys    string
 	options devserver.Options
 
@@ -42,30 +42,30 @@ type Options struct {
 }
 
 // Start starts a broker with the fleet's streams on a free port of loopback.
-func Start(t testing.TB, options Options) *Server {
-	t.Helper()
-	s := &Server{t: t, keys: t.TempDir()}
+func Start(tb testing.TB, options Options) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, keys: tb.TempDir()}
 	s.options = devserver.Options{
-		StoreDir:     t.TempDir(),
+		StoreDir:     tb.TempDir(),
 		Operator:     s.key("operator"),
 		Unrestricted: []string{s.key("anyone")},
 		Devices:      map[contracts.DeviceID]string{},
 		Sync:         options.Sync,
 	}
 	s.Start()
-	t.Cleanup(s.Stop)
+	tb.Cleanup(s.Stop)
 	if !options.Bare {
-		conn := s.Operator(t)
-		require.NoError(t, nats.Setup(t.Context(), conn, nats.SetupOptions{}))
+		conn := s.Operator(tb)
+		require.NoError(tb, nats.Setup(tb.Context(), conn, nats.SetupOptions{}))
 		conn.Close()
 	}
 	return s
 }
 
 func (s *Server) key(user string) string {
-	s.t.Helper()
+	s.tb.Helper()
 	public, err := devserver.UserKey(s.seed(user))
-	require.NoError(s.t, err)
+	require.NoError(s.tb, err)
 	return public
 }
 
@@ -87,30 +87,30 @@ func (s *Server) Stop() {
 	}
 	s.stop()
 	if err := <-s.ended; err != nil {
-		s.t.Errorf("stop the broker: %v", err)
+		s.tb.Errorf("stop the broker: %v", err)
 	}
 	s.stop = nil
 }
 
 // Start starts the broker again after Stop.
 func (s *Server) Start() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	server, err := devserver.New(s.options)
-	require.NoError(s.t, err)
+	require.NoError(s.tb, err)
 	address, err := url.Parse(server.URL())
-	require.NoError(s.t, err)
+	require.NoError(s.tb, err)
 	s.options.Port, err = strconv.Atoi(address.Port())
-	require.NoError(s.t, err)
-	ctx, stop := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	require.NoError(s.tb, err)
+	ctx, stop := context.WithCancel(context.WithoutCancel(s.tb.Context()))
 	s.server, s.stop, s.ended = server, stop, make(chan error, 1)
 	go func() { s.ended <- server.Run(ctx) }() // Stop waits for it
 }
 
 // Restart is Stop and Start.
 func (s *Server) Restart() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.Stop()
 	s.Start()
 }
@@ -119,28 +119,28 @@ func (s *Server) Restart() {
 func (s *Server) OperatorCredential() nats.Credential { return nats.SeedFile(s.seed("operator")) }
 
 // Operator returns a connection with the operator's rights.
-func (s *Server) Operator(t testing.TB) *nats.Conn {
-	t.Helper()
-	return s.OperatorAt(t, s.URL())
+func (s *Server) Operator(tb testing.TB) *nats.Conn {
+	tb.Helper()
+	return s.OperatorAt(tb, s.URL())
 }
 
 // OperatorAt is Operator through another address, such as that of a Link.
-func (s *Server) OperatorAt(t testing.TB, address string) *nats.Conn {
-	t.Helper()
-	return s.connect(t, nats.Config{Servers: []string{address}, Name: "operator", Credential: s.OperatorCredential()})
+func (s *Server) OperatorAt(tb testing.TB, address string) *nats.Conn {
+	tb.Helper()
+	return s.connect(tb, nats.Config{Servers: []string{address}, Name: "operator", Credential: s.OperatorCredential()})
 }
 
 // Device returns a connection of a device, which needs not be known before.
-func (s *Server) Device(t testing.TB, device contracts.DeviceID) *nats.Conn {
-	t.Helper()
-	return s.DeviceAt(t, device, s.URL())
+func (s *Server) Device(tb testing.TB, device contracts.DeviceID) *nats.Conn {
+	tb.Helper()
+	return s.DeviceAt(tb, device, s.URL())
 }
 
 // DeviceAt is Device through another address, such as that of a Link.
-func (s *Server) DeviceAt(t testing.TB, device contracts.DeviceID, address string) *nats.Conn {
-	t.Helper()
-	s.addDevice(t, device)
-	return s.connect(t, nats.Config{
+func (s *Server) DeviceAt(tb testing.TB, device contracts.DeviceID, address string) *nats.Conn {
+	tb.Helper()
+	s.addDevice(device)
+	return s.connect(tb, nats.Config{
 		Servers:     []string{address},
 		Name:        "device " + string(device),
 		Credential:  nats.SeedFile(s.seed(deviceUser(device))),
@@ -150,49 +150,46 @@ func (s *Server) DeviceAt(t testing.TB, device contracts.DeviceID, address strin
 
 func deviceUser(device contracts.DeviceID) string { return "device-" + string(device) }
 
-func (s *Server) addDevice(t testing.TB, device contracts.DeviceID) {
-	t.Helper()
+func (s *Server) addDevice(device contracts.DeviceID) {
+	s.tb.Helper()
 	public := s.key(deviceUser(device))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.options.Devices[device] == public {
-		return
-	}
 	s.options.Devices[device] = public
-	require.NoError(t, s.server.AddDevice(device, public))
+	s.server.AddDevice(device, public)
 }
 
 // connect waits for the first connection. Reconnections are not spread.
-func (s *Server) connect(t testing.TB, config nats.Config) *nats.Conn {
-	t.Helper()
+func (s *Server) connect(tb testing.TB, config nats.Config) *nats.Conn {
+	tb.Helper()
 	config.ReconnectJitter = time.Millisecond
-	conn, err := nats.Connect(t.Context(), config)
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	conn, err := nats.Connect(tb.Context(), config)
+	require.NoError(tb, err)
+	tb.Cleanup(conn.Close)
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
-	require.NoError(t, conn.AwaitConnection(ctx))
+	require.NoError(tb, conn.AwaitConnection(ctx))
 	return conn
 }
 
 // Raw returns a connection of nats.go without restrictions.
-func (s *Server) Raw(t testing.TB) *natsgo.Conn {
-	t.Helper()
-	return s.raw(t, "anyone")
+func (s *Server) Raw(tb testing.TB) *natsgo.Conn {
+	tb.Helper()
+	return s.raw(tb, "anyone")
 }
 
 // RawDevice returns a connection of nats.go with a device's credential, as a
 // hostile device would use it.
-func (s *Server) RawDevice(t testing.TB, device contracts.DeviceID, options ...natsgo.Option) *natsgo.Conn {
-	t.Helper()
-	s.addDevice(t, device)
-	return s.raw(t, deviceUser(device), options...)
+func (s *Server) RawDevice(tb testing.TB, device contracts.DeviceID, options ...natsgo.Option) *natsgo.Conn {
+	tb.Helper()
+	s.addDevice(device)
+	return s.raw(tb, deviceUser(device), options...)
 }
 
-func (s *Server) raw(t testing.TB, user string, options ...natsgo.Option) *natsgo.Conn {
-	t.Helper()
+func (s *Server) raw(tb testing.TB, user string, options ...natsgo.Option) *natsgo.Conn {
+	tb.Helper()
 	credential, err := natsgo.NkeyOptionFromSeed(s.seed(user))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	options = append([]natsgo.Option{
 		credential,
 		natsgo.MaxReconnects(-1),
@@ -200,7 +197,7 @@ func (s *Server) raw(t testing.TB, user string, options ...natsgo.Option) *natsg
 		natsgo.ReconnectJitter(time.Millisecond, time.Millisecond),
 	}, options...)
 	conn, err := natsgo.Connect(s.URL(), options...)
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(conn.Close)
 	return conn
 }
