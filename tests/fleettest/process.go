@@ -4,16 +4,78 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // Alive reports whether a process of that ID exists and is not a zombie.
 func Alive(pid int) bool {
+	fields := stat(pid)
+	return len(fields) > 0 && fields[statState] != "Z" && fields[statState] != "X"
+}
+
+// Children returns the processes that a process started from the program of
+// that name.
+func Children(parent int, program string) []int {
+	var found []int
+	entries, _ := filepath.Glob("/proc/[0-9]*")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(filepath.Base(entry))
+		if err != nil {
+			continue
+		}
+		fields := stat(pid)
+		target, err := os.Readlink(entry + "/exe")
+		if err == nil && len(fields) > statParent && fields[statParent] == strconv.Itoa(parent) && filepath.Base(target) == program {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// CPUTime returns the time that a process has used, 0 for none. Its precision
+// is that of the kernel's clock ticks, 10 ms.
+func CPUTime(pid int) time.Duration {
+	fields := stat(pid)
+	if len(fields) <= statSystemTime {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[statUserTime], 10, 64)
+	system, _ := strconv.ParseInt(fields[statSystemTime], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// Memory returns the resident memory of a process in bytes, 0 for none.
+func Memory(pid int) int64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == "VmRSS:" {
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// Positions in what stat returns.
+const (
+	statState      = 0
+	statParent     = 1
+	statUserTime   = 11
+	statSystemTime = 12
+)
+
+// stat returns the fields of /proc/PID/stat from the state on: those before
+// hold the command's name, which is in parentheses and may hold any character.
+func stat(pid int) []string {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return false
+		return nil
 	}
-	// The state follows the command's name, which is in parentheses and may
-	// hold any character.
-	_, after, found := bytes.Cut(data[bytes.LastIndexByte(data, ')'):], []byte(") "))
-	return found && len(after) > 0 && after[0] != 'Z' && after[0] != 'X'
+	return strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 }
