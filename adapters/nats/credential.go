@@ -43,11 +43,3 @@ func PasswordFile(user, path string) Credential {
 		}), nil
 	}}
 }
-
-// Token authenticates by what read returns, which is called at every
-// connection and must not block for long: the connection waits for it.
-func Token(read func() string) Credential {
-	return Credential{option: func() (nats.Option, error) {
-		return nats.TokenHandler(read), nil
-	}}
-}

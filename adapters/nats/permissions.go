@@ -55,15 +55,3 @@ func OperatorPermissions() Permissions {
 		SubscribeAllow: []string{">"},
 	}
 }
-
-// ViewerPermissions are to hear what devices say and what happens, as it is
-// said. There is no safe right to read what is stored: see DevicePermissions.
-func ViewerPermissions() Permissions {
-	return Permissions{
-		SubscribeAllow: []string{
-			contracts.AllReports,
-			contracts.AllHeartbeats,
-			contracts.AllEvents,
-		},
-	}
-}
