@@ -28,7 +28,6 @@ const (
 	EventWorkloadFailed      EventKind = "WorkloadFailed"
 	EventWorkloadRecovered   EventKind = "WorkloadRecovered"
 	EventCommandExecuted     EventKind = "CommandExecuted"
-	EventOperatorLeading     EventKind = "OperatorLeading"
 )
 
 // EventKinds returns the closed list of event kinds.
@@ -39,7 +38,7 @@ func EventKinds() []EventKind {
 		EventAccessDenied, EventDesiredStateRefused, EventDesiredStateLost,
 		EventDeploymentApplied, EventDeploymentDeleted, EventDeploymentRemoved,
 		EventRolloutComplete, EventWorkloadFailed, EventWorkloadRecovered,
-		EventCommandExecuted, EventOperatorLeading,
+		EventCommandExecuted,
 	}
 }
 

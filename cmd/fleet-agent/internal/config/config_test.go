@@ -44,7 +44,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct{ text, want string }{
 		"unknown key":       {good + "\n[brokr]\nx = 1\n", `unknown key "brokr"`},
-		"unknown inner key": {good + "\ncolour = \"red\"\n", `line 17: unknown key "log.colour"`},
+		"unknown inner key": {good + "\ncolour = \"red\"\n", `line 16: unknown key "log.colour"`},
 		"wrong type":        {"device = 7\n", "line 1"},
 		"syntax":            {"device = \n", "line 1"},
 		"bad device":        {"device = \"Pi\"\n", "device:"},

@@ -174,15 +174,18 @@ func describeDevice(out io.Writer, d show.Device, events []show.Event) error {
 			orDash(show.Because(deployment.Reason, deployment.Message)),
 		})
 		for _, s := range deployment.Services {
-			exit := "-"
+			exit, pid := "-", "-"
+			if s.PID != 0 {
+				pid = fmt.Sprint(s.PID)
+			}
 			if s.ExitCode != nil {
 				exit = fmt.Sprint(*s.ExitCode)
 			}
-			services = append(services, []string{deployment.Name + "/" + s.Name, s.State, fmt.Sprint(s.Restarts), exit, orDash(s.Image), orDash(s.ImageDigest)})
+			services = append(services, []string{deployment.Name + "/" + s.Name, s.State, pid, fmt.Sprint(s.Restarts), exit, orDash(s.Image), orDash(s.ImageDigest)})
 		}
 	}
 	p.table("Deployments", []string{"NAME", "GENERATION", "PHASE", "SINCE", "REASON"}, deployments)
-	p.table("Services", []string{"NAME", "STATE", "RESTARTS", "LAST-EXIT", "IMAGE", "DIGEST"}, services)
+	p.table("Services", []string{"NAME", "STATE", "PID", "RESTARTS", "LAST-EXIT", "IMAGE", "DIGEST"}, services)
 	p.events(events)
 	return p.writeTo(out)
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/domain/operator"
+)
+
+// execute runs the command and returns what it printed and its exit code.
+func execute(t *testing.T, env map[string]string, args ...string) (string, int, error) {
+	t.Helper()
+	var out bytes.Buffer
+	command := newCommand("v1.2.3", func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	command.SetArgs(args)
+	command.SetOut(&out)
+	command.SetErr(&out)
+	err := command.ExecuteContext(t.Context())
+	if err == nil {
+		return out.String(), 0, nil
+	}
+	return out.String(), exitCode(err), err
+}
+
+func TestKeygenPrintsThePublicKey(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "signing.pem")
+	out, code, err := execute(t, nil, "keygen", path)
+	require.NoError(t, err)
+	require.Zero(t, code)
+	_, err = contracts.ParsePublicKey(string(bytes.TrimSpace([]byte(out))))
+	require.NoError(t, err)
+}
+
+func TestMistakesSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "operator.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("servr: x\n"), 0o600))
+	cases := map[string]struct {
+		args []string
+		env  map[string]string
+		code int
+		want string
+	}{
+		"no key":           {[]string{"run"}, nil, 1, "keygen"},
+		"missing key file": {[]string{"run", "--signing-key-file", filepath.Join(dir, "none")}, nil, 1, "keygen"},
+		"unknown flag":     {[]string{"run", "--colour"}, nil, 2, "--help"},
+		"unknown argument": {[]string{"run", "now"}, nil, 2, "--help"},
+		"keygen without":   {[]string{"keygen"}, nil, 2, "--help"},
+		"unknown key":      {[]string{"run", "--config", file}, nil, 1, `unknown key "servr"`},
+		"file by env":      {[]string{"run"}, map[string]string{"FLEET_OPERATOR_CONFIG": file}, 1, `unknown key "servr"`},
+		"bad env":          {[]string{"run"}, map[string]string{"FLEET_OPERATOR_LEASE_TTL": "x"}, 1, "FLEET_OPERATOR_LEASE_TTL"},
+		"bad level":        {[]string{"run", "--signing-key-file", "x", "--log-level", "loud"}, nil, 1, "--log-level"},
+		"bad interval":     {[]string{"run", "--signing-key-file", "x", "--heartbeat-interval", "1ms"}, nil, 1, "--heartbeat-interval"},
+		"half a user":      {[]string{"run", "--signing-key-file", "x", "--user", "u"}, nil, 1, "--password-file"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, code, err := execute(t, c.env, c.args...)
+			require.ErrorContains(t, err, c.want)
+			require.Equal(t, c.code, code)
+		})
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		prepared bool
+		phase    operator.Phase
+		ready    bool
+		word     string
+	}{
+		{false, operator.PhaseStandby, false, "Connecting"},
+		{true, operator.PhaseStandby, true, "Standby"},
+		{true, operator.PhaseRecovering, false, "Recovering"},
+		{true, operator.PhaseConverged, true, "Converged"},
+	} {
+		ready, word := readiness(c.prepared, c.phase)
+		require.Equal(t, c.ready, ready)
+		require.Equal(t, c.word, word)
+	}
+}
