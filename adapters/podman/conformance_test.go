@@ -23,10 +23,13 @@ import (
 
 // testConformance gives every subtest an owner of its own on the same engine.
 func testConformance(t *testing.T, h *host) {
+	t.Helper()
 	var owners atomic.Int64
 	conformance.WorkloadRuntime(t, func(t *testing.T) conformance.WorkloadRuntimeFixture {
+		t.Helper()
 		owner, state := fmt.Sprintf("suite%d", owners.Add(1)), t.TempDir()
 		open := func(t *testing.T) domain.WorkloadRuntime {
+			t.Helper()
 			return h.runtime(t, func(o *podman.Options) {
 				o.Owner, o.StateDir, o.PullTimeout = owner, state, 2*time.Second
 			})
@@ -34,12 +37,14 @@ func testConformance(t *testing.T, h *host) {
 		return conformance.WorkloadRuntimeFixture{
 			Runtime: open(t), Reopen: open, Scores: scores(t, h),
 			Kill: func(t *testing.T, _ contracts.DeploymentName, service contracts.ServiceReport) {
+				t.Helper()
 				if err := syscall.Kill(service.PID, syscall.SIGKILL); err != nil {
 					require.ErrorIs(t, err, syscall.ESRCH)
 				}
 			},
 			Alive: func(_ *testing.T, pid int) bool { return syscall.Kill(pid, 0) == nil },
 			Foreign: func(t *testing.T) func(*testing.T) bool {
+				t.Helper()
 				name := "foreign-" + owner
 				h.CLI(t.Context(), "run", "-d", "--name", name, "--label", "io.nationtech.fleet.owner=other-"+owner,
 					"--label", "io.nationtech.fleet.deployment=web", "--label", "io.nationtech.fleet.service=app", image, "stop", "_")
@@ -56,7 +61,9 @@ func testConformance(t *testing.T, h *host) {
 }
 
 func scores(t *testing.T, h *host) conformance.WorkloadScores {
+	t.Helper()
 	score := func(t *testing.T, lifecycle contracts.Lifecycle, services ...contracts.PodmanService) contracts.ReconcileScore {
+		t.Helper()
 		t.Helper()
 		return workload(t, "any", 1, contracts.PodmanV0{Services: services, Lifecycle: lifecycle}).Score
 	}
@@ -84,6 +91,7 @@ func scores(t *testing.T, h *host) conformance.WorkloadScores {
 			return score(t, contracts.Lifecycle{GracePeriodSeconds: new(uint32(grace / time.Second))}, does("main", "ignore", "_"))
 		},
 		Graceful: func(t *testing.T) (contracts.ReconcileScore, func(*testing.T) bool) {
+			t.Helper()
 			dir := t.TempDir()
 			service := does("main", "stop", "/data/stopped")
 			service.Volumes = []string{dir + ":/data"}
@@ -103,6 +111,7 @@ type scoreOf func(*testing.T, contracts.Lifecycle, ...contracts.PodmanService) c
 func failing(h *host, score scoreOf) map[contracts.Reason]func(*testing.T) contracts.ReconcileScore {
 	one := func(edit func(*testing.T, *contracts.PodmanService)) func(*testing.T) contracts.ReconcileScore {
 		return func(t *testing.T) contracts.ReconcileScore {
+			t.Helper()
 			service := does("main", "stop", "_")
 			edit(t, &service)
 			return score(t, contracts.Lifecycle{}, service)
@@ -110,6 +119,7 @@ func failing(h *host, score scoreOf) map[contracts.Reason]func(*testing.T) contr
 	}
 	withInit := func(init contracts.InitContainer) func(*testing.T) contracts.ReconcileScore {
 		return func(t *testing.T) contracts.ReconcileScore {
+			t.Helper()
 			set := services(does("main", "stop", "_"))
 			set.InitContainers = []contracts.InitContainer{init}
 			return workload(t, "any", 1, set).Score
@@ -130,8 +140,12 @@ func failing(h *host, score scoreOf) map[contracts.Reason]func(*testing.T) contr
 		contracts.ReasonOutOfMemory: one(func(_ *testing.T, s *contracts.PodmanService) {
 			s.Args, s.Restart, s.Resources.Memory = []string{"memory", "200"}, contracts.RestartNever, "32Mi"
 		}),
-		contracts.ReasonUnhealthy: one(func(t *testing.T, s *contracts.PodmanService) { unhealthy(t, h, s) }),
+		contracts.ReasonUnhealthy: one(func(t *testing.T, s *contracts.PodmanService) {
+			t.Helper()
+			unhealthy(t, h, s)
+		}),
 		contracts.ReasonPortConflict: one(func(t *testing.T, s *contracts.PodmanService) {
+			t.Helper()
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			t.Cleanup(func() { assert.NoError(t, listener.Close()) })

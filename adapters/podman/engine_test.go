@@ -14,6 +14,7 @@ func TestPodman(t *testing.T) { testEngine(t, podmantest.Podman) }
 func TestDocker(t *testing.T) { testEngine(t, podmantest.Docker) }
 
 func testEngine(t *testing.T, product podmantest.Product) {
+	t.Helper()
 	h := newHost(t, product, "")
 	for _, test := range []struct {
 		name string

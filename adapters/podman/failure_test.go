@@ -17,6 +17,7 @@ import (
 )
 
 func testInit(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	dir := t.TempDir()
 	mount := []string{dir + ":/data"}
@@ -60,6 +61,7 @@ func initRuns(t *testing.T, h *host) string {
 }
 
 func testInitFailures(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	old := workload(t, "app", 1, services(does("web", "stop", "_")))
 	apply(t, r, old)
@@ -92,6 +94,7 @@ func testInitFailures(t *testing.T, h *host) {
 }
 
 func testStartFailures(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	missing := does("web", "stop", "_")
 	missing.Command = contracts.Command{"no-such-program"}
@@ -129,6 +132,7 @@ func testStartFailures(t *testing.T, h *host) {
 }
 
 func testEnds(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	well, badly := does("well", "exit", "0"), does("badly", "exit", "5")
 	well.Restart, badly.Restart = contracts.RestartNever, contracts.RestartNever
@@ -148,6 +152,7 @@ func testEnds(t *testing.T, h *host) {
 }
 
 func testCrashLoop(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	w := workload(t, "loop", 1, services(does("web", "print", "again", "exit", "3")))
 	apply(t, r, w)
@@ -183,6 +188,7 @@ func testCrashLoop(t *testing.T, h *host) {
 }
 
 func testOutOfMemory(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	hungry := does("hungry", "memory", "200")
 	hungry.Resources.Memory = "32Mi"
@@ -193,6 +199,7 @@ func testOutOfMemory(t *testing.T, h *host) {
 }
 
 func testUnhealthy(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	sick := does("sick", "stop", "_")
 	unhealthy(t, h, &sick)
@@ -203,6 +210,7 @@ func testUnhealthy(t *testing.T, h *host) {
 }
 
 func testStop(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	dir := t.TempDir()
 	// The signal's name is the last line of its log: followed to its end.
@@ -252,7 +260,7 @@ func unhealthy(t *testing.T, h *host, service *contracts.PodmanService) {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			for _, id := range strings.Fields(h.CLI(ctx, "ps", "-q", "--filter", "health=starting")) {
+			for id := range strings.FieldsSeq(h.CLI(ctx, "ps", "-q", "--filter", "health=starting")) {
 				h.CLI(ctx, "healthcheck", "run", id)
 			}
 			select {

@@ -33,6 +33,7 @@ func tail(t *testing.T, r *podman.Runtime, query domain.LogQuery) string {
 }
 
 func testLogs(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	apply(t, r, workload(t, "logs", 1, services(does("web", "print", "out", "warn", "err", "count", "2000", "stop", "_"))))
 	all := logOf(t, r, "logs", "web", "ready")
@@ -53,6 +54,7 @@ func testLogs(t *testing.T, h *host) {
 }
 
 func testLogsFollow(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	apply(t, r, workload(t, "follow", 1, services(does("web", "stop", "_"))))
 	logOf(t, r, "follow", "web", "ready")
@@ -115,6 +117,7 @@ func testLogsFollow(t *testing.T, h *host) {
 }
 
 func testWatch(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	apply(t, r, workload(t, "watched", 1, services(does("web", "stop", "_"))))
 	logOf(t, r, "watched", "web", "ready")

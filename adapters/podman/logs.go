@@ -15,7 +15,7 @@ import (
 )
 
 // attachEvery is how often a followed service that does not run is looked at.
-const attachEvery = time.Second
+const attachEvery = 500 * time.Millisecond
 
 // Logs implements domain.WorkloadRuntime: standard output and error in the
 // order in which they came. A followed log goes on through restarts and
@@ -56,21 +56,22 @@ func (l *logReader) Close() error {
 
 // copyLog writes the log to w until its end, nil, or until w is closed.
 func (r *Runtime) copyLog(ctx context.Context, c container, query domain.LogQuery, w io.Writer) error {
-	part := engine.LogQuery{Tail: query.Tail, Follow: query.Follow}
+	if !query.Follow {
+		return r.client.Logs(ctx, c.ID, engine.LogQuery{Tail: query.Tail}, w)
+	}
+	part := engine.LogQuery{Tail: query.Tail, Follow: true, Place: &engine.Place{}}
 	for {
-		done := r.readers.enter(c.ID)
+		leave := r.readers.enter(c.ID)
 		err := r.client.Logs(ctx, c.ID, part, w)
-		done()
-		if !query.Follow || ctx.Err() != nil {
-			return err
-		}
-		if _, refused := errors.AsType[*engine.Error](err); err != nil && !refused && !errors.Is(err, domain.ErrUnavailable) {
+		if _, refused := errors.AsType[*engine.Error](err); ctx.Err() != nil || err != nil && !refused && !errors.Is(err, domain.ErrUnavailable) {
+			leave()
 			return err // nobody reads any more
 		}
 		// It ended, or was removed, of which engines tell in many ways: go on
 		// with its next run, or with what has taken its place.
 		last, problem := c, err
-		c, err = r.nextRun(ctx, last)
+		c, err = r.nextRun(ctx, last, leave)
+		leave()
 		switch {
 		case errors.Is(err, domain.ErrNotFound):
 			return nil
@@ -79,15 +80,15 @@ func (r *Runtime) copyLog(ctx context.Context, c container, query domain.LogQuer
 		case problem != nil && c.ID == last.ID && !errors.Is(problem, domain.ErrUnavailable):
 			return problem
 		}
-		part = engine.LogQuery{Tail: -1, Follow: true}
-		if c.ID == last.ID {
-			part.Since = c.State.FinishedAt
+		if c.ID != last.ID {
+			part = engine.LogQuery{Tail: -1, Follow: true, Place: &engine.Place{}}
 		}
 	}
 }
 
-// nextRun waits until the service runs anew. ErrNotFound when it is gone.
-func (r *Runtime) nextRun(ctx context.Context, last container) (container, error) {
+// nextRun waits until the service runs anew, or has done so unnoticed, and
+// calls idle when it has to wait. ErrNotFound when the service is gone.
+func (r *Runtime) nextRun(ctx context.Context, last container, idle func()) (container, error) {
 	ticker := time.NewTicker(attachEvery)
 	defer ticker.Stop()
 	for {
@@ -96,9 +97,10 @@ func (r *Runtime) nextRun(ctx context.Context, last container) (container, error
 		case errors.Is(err, domain.ErrUnavailable): // the engine is being restarted
 		case err != nil:
 			return container{}, err
-		case c.State.Running():
+		case c.State.Running(), c.State.Started() && (c.ID != last.ID || !c.State.StartedAt.Equal(last.State.StartedAt)):
 			return c, nil
 		}
+		idle()
 		select {
 		case <-ctx.Done():
 			return container{}, ctx.Err()
@@ -156,7 +158,7 @@ type readers struct {
 	left   chan struct{} // closed and replaced whenever one is done
 }
 
-// enter notes a reader; the returned function notes its end.
+// enter notes a reader; the returned function notes its end, once.
 func (r *readers) enter(id string) (done func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,7 +166,7 @@ func (r *readers) enter(id string) (done func()) {
 		r.counts, r.left = map[string]int{}, make(chan struct{})
 	}
 	r.counts[id]++
-	return func() {
+	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.counts[id]--; r.counts[id] == 0 {
@@ -172,7 +174,7 @@ func (r *readers) enter(id string) (done func()) {
 		}
 		close(r.left)
 		r.left = make(chan struct{})
-	}
+	})
 }
 
 // wait returns once nobody reads the container's log, or has for too long.

@@ -21,6 +21,9 @@ import (
 // 1 GB at 300 kB/s.
 const DefaultPullTimeout = time.Hour
 
+// lookTimeout bounds the look at the engine that New takes.
+const lookTimeout = 5 * time.Second
+
 // Options of a Runtime. The zero value works.
 type Options struct {
 	// Socket is the path of the engine's socket. When empty, the first of
@@ -92,7 +95,9 @@ func New(ctx context.Context, options Options) (*Runtime, error) {
 		failures: map[contracts.DeploymentName]*domain.WorkloadError{},
 	}
 	r.client = engine.New(r.socket)
-	if info, err := r.client.Info(ctx); err == nil {
+	look, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if info, err := r.client.Info(look); err == nil {
 		r.remember(info)
 		r.log.InfoContext(ctx, "container engine found", "engine", info.Product, "version", info.Version, "socket", info.Socket)
 	} else {
@@ -100,6 +105,10 @@ func New(ctx context.Context, options Options) (*Runtime, error) {
 	}
 	return r, nil
 }
+
+// Found reports whether an engine ever answered, in an earlier process too.
+// Without one there is nothing of ours on the host.
+func (r *Runtime) Found() bool { return r.state.socket() != "" }
 
 // Close drops idle connections to the engine. Containers go on.
 func (r *Runtime) Close() { r.client.Close() }

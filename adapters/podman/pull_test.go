@@ -28,6 +28,7 @@ func from(name, image string) contracts.PodmanService {
 }
 
 func testPull(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	built := h.newImage(t, "pull")
 	ref := h.registry.Push("team/pull", "1", built)
@@ -68,6 +69,7 @@ func testPull(t *testing.T, h *host) {
 }
 
 func testPullFailures(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	ref := h.registry.Host() + "/team/later:1"
 	apply(t, r, workload(t, "app", 1, services(does("web", "stop", "_"))))
@@ -96,6 +98,7 @@ func testPullFailures(t *testing.T, h *host) {
 }
 
 func testPullCredentials(t *testing.T, h *host) {
+	t.Helper()
 	h.registry.Protect("robot", "s3cret-password")
 	defer h.registry.Protect("", "")
 	ref := h.registry.Push("private/app", "1", h.newImage(t, "private"))
@@ -119,6 +122,7 @@ func testPullCredentials(t *testing.T, h *host) {
 }
 
 func testPullAlways(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	first, second := h.newImage(t, "first"), h.newImage(t, "second")
 	ref := h.registry.Push("team/always", "latest", first)
@@ -145,6 +149,7 @@ func testPullAlways(t *testing.T, h *host) {
 }
 
 func testPrune(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	refs := make([]string, 5)
 	for i := range refs {

@@ -186,6 +186,6 @@ func writeAtomically(path string, data []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer dir.Close() //nolint:errcheck // read only
+	defer dir.Close()
 	return dir.Sync()
 }

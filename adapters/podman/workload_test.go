@@ -20,6 +20,7 @@ import (
 )
 
 func testEngineInfo(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	name, version, socket, err := r.Engine(t.Context())
 	require.NoError(t, err)
@@ -35,6 +36,7 @@ func testEngineInfo(t *testing.T, h *host) {
 }
 
 func testLifecycle(t *testing.T, h *host) {
+	t.Helper()
 	dir := t.TempDir()
 	r := h.runtime(t, func(o *podman.Options) { o.StateDir = dir })
 	one := workload(t, "one", 7, services(does("web", "stop", "_"), does("db", "stop", "_")))
@@ -87,6 +89,7 @@ func testLifecycle(t *testing.T, h *host) {
 
 // testSpec reads every field back from inside, or from the engine.
 func testSpec(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	shared := t.TempDir()
 	writeFile(t, filepath.Join(shared, "given"), "from the host\n")
@@ -162,6 +165,7 @@ func freePort(t *testing.T) int {
 }
 
 func testChange(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	web, db, old := does("web", "stop", "_"), does("db", "stop", "_"), does("old", "stop", "_")
 	apply(t, r, workload(t, "app", 1, services(web, db, old)))
@@ -194,6 +198,7 @@ func testChange(t *testing.T, h *host) {
 }
 
 func testForeignContainers(t *testing.T, h *host) {
+	t.Helper()
 	ctx := t.Context()
 	dir := t.TempDir()
 	foreign := func(args ...string) string {
@@ -227,6 +232,7 @@ func testForeignContainers(t *testing.T, h *host) {
 }
 
 func testSecrets(t *testing.T, h *host) {
+	t.Helper()
 	r := h.runtime(t, nil)
 	web := does("web", "stop", "_")
 	web.Env = map[string]string{"TOKEN": "correct-horse"}

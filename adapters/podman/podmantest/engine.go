@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,8 +53,9 @@ type Engine struct {
 // Start starts an engine with an empty store.
 func Start(tb testing.TB, product Product, options Options) *Engine {
 	tb.Helper()
-	require(tb, product)
-	dir, err := os.MkdirTemp("", "fleet-"+string(product)+"-")
+	Require(tb, product)
+	// Short, for the socket's sake, and removed only after what is mounted in it.
+	dir, err := os.MkdirTemp("", "fleet-"+string(product)+"-") //nolint:usetesting // see above
 	if err != nil {
 		tb.Fatalf("make a directory: %v", err)
 	}
@@ -82,8 +82,9 @@ func Start(tb testing.TB, product Product, options Options) *Engine {
 	return e
 }
 
-// require skips, or fails where CI=true, and says what is missing.
-func require(tb testing.TB, product Product) {
+// Require skips the test when the engine cannot be started here, or fails it
+// where CI=true, and says what is missing.
+func Require(tb testing.TB, product Product) {
 	tb.Helper()
 	need := map[Product][]string{
 		Podman: {"podman", "runc", "conmon", "iptables", "nft"},
@@ -242,9 +243,9 @@ func (e *Engine) signal(tb testing.TB, signal syscall.Signal) {
 
 func (e *Engine) cleanUp(tb testing.TB) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 30*time.Second)
 	defer cancel()
-	for _, id := range strings.Fields(e.CLI(ctx, "ps", "-aq", "--no-trunc")) {
+	for id := range strings.FieldsSeq(e.CLI(ctx, "ps", "-aq", "--no-trunc")) {
 		_, _ = e.call(ctx, http.MethodDelete, "/containers/"+id+"?force=1&v=1", nil)
 	}
 	e.signal(tb, syscall.SIGTERM)
@@ -252,62 +253,6 @@ func (e *Engine) cleanUp(tb testing.TB) {
 	e.unmount(true)
 	if err := os.RemoveAll(e.dir); err != nil {
 		tb.Errorf("remove the engine's directory: %v", err)
-	}
-}
-
-// killLeftovers kills what names our directory in its command line (monitors
-// of containers, daemons) and what runs below those.
-func (e *Engine) killLeftovers() {
-	for range 3 {
-		parents, named := processes(e.dir)
-		for pid := range parents {
-			for up := pid; up > 1; up = parents[up] {
-				if named[up] {
-					_ = syscall.Kill(pid, syscall.SIGKILL)
-					break
-				}
-			}
-		}
-		if len(named) == 0 {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
-// processes returns every process's parent, and those that name dir.
-func processes(dir string) (parents map[int]int, named map[int]bool) {
-	parents, named = map[int]int{}, map[int]bool{}
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		status, _ := os.ReadFile("/proc/" + entry.Name() + "/stat")
-		fields := strings.Fields(string(status[bytes.LastIndexByte(status, ')')+1:]))
-		if len(fields) > 1 && fields[0] != "Z" {
-			parents[pid], _ = strconv.Atoi(fields[1])
-		}
-		command, _ := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
-		named[pid] = bytes.Contains(command, []byte(dir))
-		if !named[pid] || len(fields) == 0 || fields[0] == "Z" {
-			delete(named, pid)
-		}
-	}
-	return parents, named
-}
-
-// unmount unmounts what engines leave mounted, the tmpfs of the store only at
-// the end.
-func (e *Engine) unmount(end bool) {
-	mounts, _ := os.ReadFile("/proc/self/mounts")
-	lines := strings.Split(string(mounts), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		fields := strings.Fields(lines[i])
-		if len(fields) > 1 && strings.HasPrefix(fields[1], e.dir+"/") && (end || fields[0] != "tmpfs" || fields[1] != filepath.Join(e.dir, "store")) {
-			_ = syscall.Unmount(fields[1], syscall.MNT_DETACH)
-		}
 	}
 }
 

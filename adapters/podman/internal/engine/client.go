@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -121,9 +122,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, fmt.Errorf("build the request %s: %w", path, err)
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -147,9 +146,8 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	c.mu.Lock()
 	c.info = Info{}
 	c.mu.Unlock()
-	var outer *url.Error // its text holds the made-up URL
-	if errors.As(err, &outer) {
-		err = outer.Err
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err // the outer text holds the made-up URL
 	}
 	if errors.Is(err, domain.ErrUnavailable) {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/nationtech/harmony-fleet/domain"
@@ -24,8 +25,12 @@ type Error struct {
 // Error returns the engine's text.
 func (e *Error) Error() string { return e.Message }
 
-// Is gives the error its kind by its status.
+// Is gives the error its kind by its status, and by Podman's cause: of what is
+// just being removed it tells with status 500.
 func (e *Error) Is(kind error) bool {
+	if slices.Contains([]string{"no such container", "no such image", "image not known"}, e.Cause) {
+		return kind == domain.ErrNotFound
+	}
 	switch e.Status {
 	case http.StatusNotFound:
 		return kind == domain.ErrNotFound

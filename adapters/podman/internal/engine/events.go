@@ -33,7 +33,7 @@ func (c *Client) Events(ctx context.Context, labels []string, ready func(), hand
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing is left to read
+	defer response.Body.Close()
 	ready()
 	decoder := json.NewDecoder(response.Body)
 	for {
@@ -71,7 +71,7 @@ func (c *Client) LastExit(ctx context.Context, id string, since time.Time) (int,
 	if err != nil {
 		return 0, false, late(ctx, err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end
+	defer response.Body.Close()
 	code, found := 0, false
 	for decoder := json.NewDecoder(response.Body); ; {
 		var event struct {

@@ -84,7 +84,7 @@ func (c *Client) Pull(ctx context.Context, name, version string, credentials *Cr
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer response.Body.Close()
 	return readPull(ctx, path, response.Body, progress)
 }
 

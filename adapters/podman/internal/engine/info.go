@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -79,6 +80,9 @@ func (c *Client) ask(ctx context.Context) (Info, error) {
 		info.API = version.MinAPIVersion
 	}
 	info.LogDriver, err = c.logDriver(ctx, info)
+	if _, refused := errors.AsType[*Error](err); refused {
+		return info, nil // an engine that does not tell it can be used as well
+	}
 	return info, err
 }
 

@@ -71,7 +71,7 @@ func do(verb, value string) error {
 			os.Exit(3)
 		}
 	case "sleep":
-		time.Sleep(time.Duration(number) * time.Millisecond)
+		<-time.After(time.Duration(number) * time.Millisecond)
 	case "exit":
 		os.Exit(number)
 	case "memory":
