@@ -34,6 +34,7 @@ demo: build ## a fleet on this machine: deploy, heal, roll out, remove, each ste
 	@bin/dev/demo -bin ./bin $(ARGS)
 
 test: check-go ## every test of every module; last line: N passed, N failed, N skipped (ARGS="-race ./domain/...")
+	@tools/install-engines
 	@$(call tool,tools,testrun)
 	@bin/dev/testrun $(ARGS)
 

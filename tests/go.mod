@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/nationtech/harmony-fleet/adapters/nats v0.0.0
+	github.com/nationtech/harmony-fleet/adapters/podman v0.0.0
 	github.com/nationtech/harmony-fleet/contracts v0.0.0
 	github.com/nationtech/harmony-fleet/domain v0.0.0
 	github.com/nats-io/nats.go v1.55.0
@@ -29,6 +30,7 @@ require (
 
 replace (
 	github.com/nationtech/harmony-fleet/adapters/nats => ../adapters/nats
+	github.com/nationtech/harmony-fleet/adapters/podman => ../adapters/podman
 	github.com/nationtech/harmony-fleet/contracts => ../contracts
 	github.com/nationtech/harmony-fleet/domain => ../domain
 )

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony-fleet/adapters/nats"
+	"github.com/nationtech/harmony-fleet/adapters/podman"
 	"github.com/nationtech/harmony-fleet/adapters/process"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/inventory"
@@ -18,19 +19,17 @@ import (
 	"github.com/nationtech/harmony-fleet/domain/agent"
 )
 
-// Directories below the state directory.
-const (
-	desiredDir = "agent"
-	processDir = "process"
-)
+// desiredDir is where the desired state lies, below the state directory.
+const desiredDir = "agent"
 
 // device is the agent with all its parts, ready to run.
 type device struct {
-	engine    *agent.Agent
-	conn      *nats.Conn
-	processes *process.Runtime
-	log       *slog.Logger
-	version   string
+	engine     *agent.Agent
+	conn       *nats.Conn
+	processes  *process.Runtime
+	containers *podman.Runtime
+	log        *slog.Logger
+	version    string
 }
 
 func build(ctx context.Context, c config.Config, version string, log *slog.Logger) (*device, error) {
@@ -43,7 +42,7 @@ func build(ctx context.Context, c config.Config, version string, log *slog.Logge
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	d := &device{log: log, version: version}
-	runtimes, err := d.runtimes(c)
+	runtimes, err := d.runtimes(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -78,16 +77,26 @@ func build(ctx context.Context, c config.Config, version string, log *slog.Logge
 	return d, nil
 }
 
-func (d *device) runtimes(c config.Config) ([]domain.WorkloadRuntime, error) {
-	if c.Process.Disabled {
-		return nil, nil
+// runtimes opens what this host can run workloads with.
+func (d *device) runtimes(ctx context.Context, c config.Config) ([]domain.WorkloadRuntime, error) {
+	var all []domain.WorkloadRuntime
+	if !c.Process.Disabled {
+		processes, err := openProcesses(c, d.log)
+		if err != nil {
+			return nil, err
+		}
+		d.processes = processes
+		all = append(all, processes)
 	}
-	processes, err := process.New(filepath.Join(c.StateDir, processDir), process.Options{Logger: d.log})
-	if err != nil {
-		return nil, fmt.Errorf("process runtime: %w", err)
+	if !c.Podman.Disabled {
+		containers, err := openContainers(ctx, c, d.log)
+		if err != nil {
+			return nil, err
+		}
+		d.containers = containers
+		all = append(all, containers)
 	}
-	d.processes = processes
-	return []domain.WorkloadRuntime{processes}, nil
+	return all, nil
 }
 
 func credential(broker config.Broker) nats.Credential {
@@ -128,4 +137,9 @@ func (d *device) run(ctx context.Context) error {
 	return err
 }
 
-func (d *device) close() { d.conn.Close() }
+func (d *device) close() {
+	d.conn.Close()
+	if d.containers != nil {
+		d.containers.Close()
+	}
+}

@@ -2,15 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nationtech/harmony-fleet/adapters/process"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
+	"github.com/nationtech/harmony-fleet/domain"
 )
 
 // purge removes every workload and what the agent knows, but not its
@@ -20,19 +22,11 @@ func purge(ctx context.Context, path string, out, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	processes, err := process.New(filepath.Join(c.StateDir, processDir), process.Options{Logger: newLogger(logs, c.Log)})
-	if err != nil {
-		return fmt.Errorf("process runtime: %w", err)
+	log := newLogger(logs, c.Log)
+	if err := purgeProcesses(ctx, c, out, log); err != nil {
+		return err
 	}
-	supervision, cancel := context.WithCancel(ctx)
-	var group errgroup.Group
-	group.Go(func() error { return processes.Run(supervision) })
-	err = removeAll(ctx, processes, out)
-	cancel()
-	if waited := group.Wait(); err == nil {
-		err = waited
-	}
-	if err != nil {
+	if err := purgeContainers(ctx, c, out, log); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(c.StateDir, desiredDir)); err != nil {
@@ -42,7 +36,36 @@ func purge(ctx context.Context, path string, out, logs io.Writer) error {
 	return err
 }
 
-func removeAll(ctx context.Context, runtime *process.Runtime, out io.Writer) error {
+func purgeProcesses(ctx context.Context, c config.Config, out io.Writer, log *slog.Logger) error {
+	processes, err := openProcesses(c, log)
+	if err != nil {
+		return err
+	}
+	supervision, cancel := context.WithCancel(ctx)
+	var group errgroup.Group
+	group.Go(func() error { return processes.Run(supervision) })
+	err = removeAll(ctx, processes, out)
+	cancel()
+	return errors.Join(err, group.Wait())
+}
+
+// purgeContainers needs the engine only if this agent ever found one.
+func purgeContainers(ctx context.Context, c config.Config, out io.Writer, log *slog.Logger) error {
+	if c.Podman.Disabled {
+		return nil
+	}
+	containers, err := openContainers(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer containers.Close()
+	if !containers.Found() {
+		return nil
+	}
+	return removeAll(ctx, containers, out)
+}
+
+func removeAll(ctx context.Context, runtime domain.WorkloadRuntime, out io.Writer) error {
 	workloads, err := runtime.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list workloads: %w", err)

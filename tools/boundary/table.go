@@ -111,7 +111,13 @@ func Table() []Rule {
 			Test:     testing,
 			Packages: []PackageRule{{Dir: "kubetest", TestOnly: true}},
 		},
-		{Module: "adapters/podman", Siblings: core, External: []string{sync, sys}, Test: testing},
+		{
+			Module:   "adapters/podman",
+			Siblings: core,
+			External: []string{sync, sys},
+			Test:     testing,
+			Packages: []PackageRule{{Dir: "podmantest", TestOnly: true}},
+		},
 		{Module: "adapters/process", Siblings: core, External: []string{sync, sys}, Test: testing},
 		{Module: "adapters/systemd", Siblings: core, External: []string{sync, sys}, Test: testing},
 		{

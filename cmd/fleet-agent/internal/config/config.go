@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -33,6 +34,8 @@ type Config struct {
 	Log    Log              `toml:"log"`
 	// Process is the runtime of supervised processes.
 	Process Process `toml:"process"`
+	// Podman is the runtime of containers, on Podman or Docker.
+	Podman Podman `toml:"podman"`
 }
 
 // Broker says how to reach the fleet's message broker.
@@ -61,6 +64,37 @@ type Log struct {
 type Process struct {
 	// Disabled agents refuse ProcessV0 scores.
 	Disabled bool `toml:"disabled"`
+}
+
+// Podman configures the runtime of containers.
+type Podman struct {
+	// Disabled agents refuse PodmanV0 scores.
+	Disabled bool `toml:"disabled"`
+	// Socket is the engine's socket; empty for the first that answers of those
+	// that Podman and Docker use.
+	Socket string `toml:"socket"`
+	// AuthFile holds registry credentials as `podman login` writes them; empty
+	// for where Podman and Docker keep them.
+	AuthFile string `toml:"auth_file"`
+	// Owner begins the names of this agent's containers; empty for "fleet".
+	// Several agents on one host need different ones, or each would remove
+	// what the others run.
+	Owner string `toml:"owner"`
+	// PullTimeout bounds the pull of one image, such as "30m"; empty for 1h.
+	PullTimeout Duration `toml:"pull_timeout"`
+}
+
+// Duration is a length of time, written as "90s" or "1h30m".
+type Duration time.Duration
+
+// UnmarshalText reads the Go form of a duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil || parsed <= 0 {
+		return fmt.Errorf("%q is not a duration: write a number with a unit, such as \"30m\"", text)
+	}
+	*d = Duration(parsed)
+	return nil
 }
 
 // Load reads and checks the file. Errors name the file and the key.
@@ -129,6 +163,11 @@ func (c Config) check() error {
 	}
 	if c.Log.Format != "" && c.Log.Format != "text" && c.Log.Format != "json" {
 		return fmt.Errorf("log.format: %q is unknown: use text or json", c.Log.Format)
+	}
+	for key, path := range map[string]string{"podman.socket": c.Podman.Socket, "podman.auth_file": c.Podman.AuthFile} {
+		if path != "" && !filepath.IsAbs(path) {
+			return fmt.Errorf("%s: %q must be an absolute path", key, path)
+		}
 	}
 	return c.Broker.check()
 }

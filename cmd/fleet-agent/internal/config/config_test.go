@@ -52,6 +52,8 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		"no keys":           {"device = \"a\"\nstate_dir = \"/x\"\n", "signing_keys:"},
 		"bad key":           {"device = \"a\"\nstate_dir = \"/x\"\nsigning_keys = [\"x\"]\n", "signing_keys[0]:"},
 		"no servers":        {"device = \"a\"\nstate_dir = \"/x\"\nsigning_keys = [\"" + key + "\"]\n", "broker.servers:"},
+		"bad duration":      {good + "\n[podman]\npull_timeout = \"soon\"\n", "not a duration"},
+		"relative socket":   {good + "\n[podman]\nsocket = \"x.sock\"\n", "podman.socket:"},
 		"bad level":         {good + "format = \"xml\"\n", "log.format:"},
 	}
 	for name, c := range cases {

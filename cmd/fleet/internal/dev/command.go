@@ -65,5 +65,6 @@ While it runs, the CLI's context "dev" leads to it.`,
 	flags.StringVar(&o.Agent, "fleet-agent", "", "path of fleet-agent (default: beside this program, or in PATH)")
 	flags.BoolVar(&o.NoOperator, "no-operator", false, "do not start the operator")
 	flags.BoolVar(&o.NoAgents, "no-agents", false, "do not start the agents")
+	flags.BoolVar(&o.Containers, "containers", false, "let the agents run containers on this machine's Podman or Docker")
 	return command
 }

@@ -1,6 +1,8 @@
 package dev
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,7 +11,7 @@ import (
 )
 
 // writeAgentConfig writes a device's configuration as a person would.
-func writeAgentConfig(m member, d deviceLayout, server, signingKey string) error {
+func writeAgentConfig(m member, d deviceLayout, server, signingKey string, containers bool) error {
 	if err := os.MkdirAll(d.root, 0o700); err != nil {
 		return fmt.Errorf("device %s: %w", m.id, err)
 	}
@@ -20,8 +22,19 @@ signing_keys = [%q]
 [broker]
 servers = [%q]
 nkey_file = %q
-`, m.id, d.state(), signingKey, server, d.nkey())
+
+[podman]
+disabled = %t
+owner = %q
+`, m.id, d.state(), signingKey, server, d.nkey(), !containers, owner(m))
 	return os.WriteFile(d.config(), []byte(text), 0o600)
+}
+
+// owner tells the containers of the agents on this host apart. It has at most
+// 32 bytes.
+func owner(m member) string {
+	sum := sha256.Sum256([]byte(m.id))
+	return "fleet-" + hex.EncodeToString(sum[:4])
 }
 
 // writeOperatorConfig writes the operator's configuration.

@@ -40,6 +40,8 @@ type Options struct {
 	// NoOperator and NoAgents leave the programs to somebody else, who finds
 	// their configurations in Dir.
 	NoOperator, NoAgents bool
+	// Containers lets the agents use this machine's container engine.
+	Containers bool
 	// Contexts takes the context "dev" while the fleet runs; nil for none.
 	Contexts *contexts.Store
 }
@@ -154,7 +156,7 @@ func (f *fleet) configure(ctx context.Context) error {
 
 func (f *fleet) writeConfigs(signing string) error {
 	for _, m := range f.members {
-		if err := writeAgentConfig(m, f.layout.device(m.id), f.server.URL(), signing); err != nil {
+		if err := writeAgentConfig(m, f.layout.device(m.id), f.server.URL(), signing, f.options.Containers); err != nil {
 			return err
 		}
 	}
