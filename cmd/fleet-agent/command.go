@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -54,13 +53,17 @@ from disk when there is no network.`,
   fleet-agent
 
   # Check a configuration without running
-  fleet-agent check --config ./config.toml`,
+  fleet-agent check --config ./config.toml
+
+  # What does this device run, and if something is wrong, what is it?
+  fleet-agent status
+  fleet-agent doctor`,
 		Version:       version,
 		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return runDaemon(command.Context(), path, version, command.ErrOrStderr())
+			return runDaemon(command.Context(), path, version, getenv, command.ErrOrStderr())
 		},
 	}
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
@@ -87,6 +90,8 @@ from disk when there is no network.`,
 				return err
 			},
 		},
+		newStatusCommand(&path),
+		newDoctorCommand(&path),
 		&cobra.Command{
 			Use:   "purge",
 			Short: "Stop and remove every workload of this agent, and forget the desired state",
@@ -118,17 +123,4 @@ func newLogger(w io.Writer, options config.Log) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, handler))
 	}
 	return slog.New(slog.NewTextHandler(w, handler))
-}
-
-func runDaemon(ctx context.Context, path, version string, logs io.Writer) error {
-	loaded, err := config.Load(path)
-	if err != nil {
-		return err
-	}
-	device, err := build(ctx, loaded, version, newLogger(logs, loaded.Log))
-	if err != nil {
-		return err
-	}
-	defer device.close()
-	return device.run(ctx)
 }
