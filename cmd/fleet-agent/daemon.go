@@ -19,7 +19,7 @@ func runDaemon(ctx context.Context, path, version string, getenv func(string) (s
 		return err
 	}
 	log := newLogger(logs, loaded.Log)
-	claim, err := local.NewClaim(loaded.StateDir, log)
+	claim, err := local.NewClaim(ctx, loaded.StateDir, log)
 	if err != nil {
 		return err
 	}

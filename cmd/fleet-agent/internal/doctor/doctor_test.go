@@ -84,7 +84,7 @@ func (h *host) examine(t *testing.T) []doctor.Check {
 	t.Helper()
 	h.writeConfig(t)
 	if h.status != nil {
-		claim, err := local.NewClaim(h.state, slog.New(slog.DiscardHandler))
+		claim, err := local.NewClaim(t.Context(), h.state, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

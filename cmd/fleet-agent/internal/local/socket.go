@@ -28,6 +28,9 @@ const (
 	maxAnswer = 16 << 20
 	// bindRetry is the time between two attempts to make the socket.
 	bindRetry = 30 * time.Second
+	// A lock that is held is tried for that often, that far apart.
+	lockTries = 10
+	lockRetry = 100 * time.Millisecond
 	// maxSocketPath is the longest path that the kernel takes.
 	maxSocketPath = 107
 )
@@ -42,9 +45,11 @@ type Claim struct {
 }
 
 // NewClaim makes the directory, with mode 0700, unless it is there, and claims
-// it until Release or the end of the process, however it ends. It does not wait:
-// ErrConflict when another agent has it, ErrUnavailable when it cannot be used.
-func NewClaim(stateDir string, log *slog.Logger) (*Claim, error) {
+// it until Release or the end of the process, however it ends. It waits for a second:
+// the lock of an agent that was killed may be held for a moment by a child that it
+// was just starting. ErrConflict when another agent has the directory,
+// ErrUnavailable when it cannot be used or ctx ends.
+func NewClaim(ctx context.Context, stateDir string, log *slog.Logger) (*Claim, error) {
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return nil, domain.WrapError(domain.ErrUnavailable, err, "state directory")
 	}
@@ -53,6 +58,15 @@ func NewClaim(stateDir string, log *slog.Logger) (*Claim, error) {
 		return nil, domain.WrapError(domain.ErrUnavailable, err, "state directory")
 	}
 	err = flock(dir)
+	for tries := 0; tries < lockTries && errors.Is(err, syscall.EWOULDBLOCK); tries++ {
+		select {
+		case <-ctx.Done():
+			_ = dir.Close() // nothing was written
+			return nil, domain.WrapError(domain.ErrUnavailable, ctx.Err(), "state directory %s was not locked", stateDir)
+		case <-time.After(lockRetry):
+		}
+		err = flock(dir)
+	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		_ = dir.Close() // nothing was written
 		return nil, domain.Errorf(domain.ErrConflict,

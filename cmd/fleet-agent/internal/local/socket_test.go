@@ -19,7 +19,7 @@ import (
 
 func claim(t *testing.T, dir string) *local.Claim {
 	t.Helper()
-	claimed, err := local.NewClaim(dir, slog.New(slog.DiscardHandler))
+	claimed, err := local.NewClaim(t.Context(), dir, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return claimed
 }
@@ -71,12 +71,24 @@ func TestOneAgentForADirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	stop := serve(t, dir)
-	_, err := local.NewClaim(dir, slog.New(slog.DiscardHandler))
+	_, err := local.NewClaim(t.Context(), dir, slog.New(slog.DiscardHandler))
 	require.ErrorIs(t, err, domain.ErrConflict)
 	require.ErrorContains(t, err, "another agent runs on state directory "+dir)
 	_, err = local.Ask(t.Context(), dir)
 	require.NoError(t, err, "the first one is not disturbed")
 	stop()
+	claim(t, dir).Release()
+}
+
+// A lock that is given up within a moment is no other agent.
+func TestClaimWaitsForAMoment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := claim(t, dir)
+	go func() {
+		<-time.After(150 * time.Millisecond)
+		first.Release()
+	}()
 	claim(t, dir).Release()
 }
 
