@@ -154,6 +154,7 @@ func Table() []Rule {
 		},
 		{Module: "tools", Free: true},
 		{Module: "tools/lint", Free: true, Detached: true},
+		{Module: "tools/packaging", Free: true, Detached: true},
 		{Module: "tests", Free: true},
 	}
 }
