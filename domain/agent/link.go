@@ -14,6 +14,12 @@ func (a *Agent) linked(state domain.LinkState) {
 		a.wantInfo, a.wantReport, a.beatNow = true, true, true
 	}
 	a.mu.Unlock()
+	switch {
+	case anew:
+		a.log.Info("connected to the broker", "server", state.Server)
+	case !state.Connected && state.Problem != "" && state.Problem != before.Problem:
+		a.log.Warn("not connected to the broker; workloads go on, and the connection is tried again", "error", state.Problem)
+	}
 	if anew || before.Connected != state.Connected {
 		ring(a.beatBell)
 		ring(a.reportBell)

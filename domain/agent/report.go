@@ -32,7 +32,34 @@ func (a *Agent) compose(now time.Time) contracts.DeviceReport {
 		}
 		report.Deployments = append(report.Deployments, r)
 	}
+	if a.acceptance.held == nil {
+		report.Deployments = append(report.Deployments, a.untold(now)...)
+		slices.SortFunc(report.Deployments, func(x, y contracts.DeploymentReport) int { return strings.Compare(string(x.Name), string(y.Name)) })
+	}
 	return report
+}
+
+// untold returns what runs on the host without a task. Before a trusted desired
+// state is known nothing of it is touched, but people shall see it.
+func (a *Agent) untold(now time.Time) []contracts.DeploymentReport {
+	var found []contracts.DeploymentReport
+	for _, h := range a.hosts {
+		for _, status := range h.statuses {
+			phase, reason := status.Assess()
+			r := contracts.DeploymentReport{
+				Name: status.Name, Generation: status.Generation, Phase: phase, Reason: reason,
+				Message: contracts.Clip(status.Message, contracts.MaxMessageBytes), Since: now, Services: status.Services,
+			}
+			if before, known := reportOf(a.current, status.Name); known && before.Phase == phase && before.Reason == reason {
+				r.Since = before.Since
+			}
+			twice := slices.ContainsFunc(found, func(other contracts.DeploymentReport) bool { return other.Name == r.Name })
+			if a.tasks[status.Name] == nil && !twice && (contracts.DeviceReport{Deployments: []contracts.DeploymentReport{r}}).Validate() == nil {
+				found = append(found, r)
+			}
+		}
+	}
+	return found[:min(len(found), maxReported)]
 }
 
 // reported returns the names to report, sorted. Those being removed are left out
