@@ -14,6 +14,7 @@ var version = "v0.0.0-dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	command := newCommand(version, os.LookupEnv)
 	err := command.ExecuteContext(ctx)
 	stop()

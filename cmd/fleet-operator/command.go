@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 
@@ -55,7 +56,7 @@ that ask for their desired state.`,
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return &usageError{cause: fmt.Errorf("%w; see `%s --help`", err, command.CommandPath())}
 	})
-	root.AddCommand(newRunCommand(version, getenv), newKeygenCommand(), &cobra.Command{
+	root.AddCommand(newRunCommand(version, getenv), newKeygenCommand(), newPubkeyCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  exactly(0),
@@ -119,6 +120,27 @@ existing file is never overwritten.`,
 			public, err := keys.Generate(args[0])
 			if err != nil {
 				return err
+			}
+			_, err = fmt.Fprintln(command.OutOrStdout(), contracts.FormatPublicKey(public))
+			return err
+		},
+	}
+}
+
+func newPubkeyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "pubkey FILE",
+		Short:   "Print the public half of a signing key",
+		Example: `  fleet-operator pubkey /etc/fleet-operator/signing.pem`,
+		Args:    exactly(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			key, err := keys.Load(args[0])
+			if err != nil {
+				return err
+			}
+			public, ok := key.Public().(ed25519.PublicKey)
+			if !ok {
+				return fmt.Errorf("signing key %s has no public half", args[0])
 			}
 			_, err = fmt.Fprintln(command.OutOrStdout(), contracts.FormatPublicKey(public))
 			return err

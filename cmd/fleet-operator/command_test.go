@@ -35,6 +35,9 @@ func TestKeygenPrintsThePublicKey(t *testing.T) {
 	require.Zero(t, code)
 	_, err = contracts.ParsePublicKey(string(bytes.TrimSpace([]byte(out))))
 	require.NoError(t, err)
+	again, _, err := execute(t, nil, "pubkey", path)
+	require.NoError(t, err)
+	require.Equal(t, out, again)
 }
 
 func TestMistakesSayWhatToDo(t *testing.T) {

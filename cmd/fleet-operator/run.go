@@ -68,6 +68,16 @@ func run(ctx context.Context, o options, version string, logs io.Writer) error {
 		})
 	}
 	group.Go(func() error {
+		return conn.Watch(ctx, func(state domain.LinkState) {
+			switch {
+			case state.Connected:
+				log.Info("connected to the broker", slog.String("server", state.Server))
+			case state.Problem != "":
+				log.Warn("not connected to the broker; the connection is tried again", slog.String("error", state.Problem))
+			}
+		})
+	})
+	group.Go(func() error {
 		if err := prepare(ctx, conn, o, log); err != nil || ctx.Err() != nil {
 			return err
 		}

@@ -94,6 +94,9 @@ func (a *App) Do(command *cobra.Command, work func(context.Context, Session) err
 
 // Follow is Do without a limit: for commands that watch, and bound themselves.
 func (a *App) Follow(command *cobra.Command, work func(context.Context, Session) error) error {
+	if a.timeout <= 0 {
+		return Usagef("--request-timeout: %s is not a time to wait, must be more than 0", a.timeout)
+	}
 	target, err := a.target()
 	if err != nil {
 		return err

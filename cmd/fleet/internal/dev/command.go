@@ -45,6 +45,12 @@ While it runs, the CLI's context "dev" leads to it.`,
 			if o.Devices < 0 || o.Devices > 1000 {
 				return usage(fmt.Errorf("--devices: %d is out of range, must be from 0 to 1000", o.Devices))
 			}
+			if o.Port < 0 || o.Port > 65535 {
+				return usage(fmt.Errorf("--port: %d is out of range, must be from 0 to 65535", o.Port))
+			}
+			if _, err := members(o.Devices, o.Sites); err != nil {
+				return usage(fmt.Errorf("--sites: %w", err))
+			}
 			if o.Heartbeat < time.Second || o.Heartbeat > time.Hour {
 				return usage(fmt.Errorf("--heartbeat-interval: %s is out of range, must be from 1s to 1h", o.Heartbeat))
 			}

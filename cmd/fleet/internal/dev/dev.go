@@ -111,10 +111,15 @@ func prepare(ctx context.Context, o Options, out io.Writer) (f *fleet, cleanUp f
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := f.configure(ctx); err != nil {
+	unlock, err := f.layout.lock()
+	if err != nil {
 		return nil, nil, errors.Join(err, cleanUp())
 	}
-	return f, cleanUp, nil
+	release := func() error { return errors.Join(cleanUp(), unlock()) }
+	if err := f.configure(ctx); err != nil {
+		return nil, nil, errors.Join(err, release())
+	}
+	return f, release, nil
 }
 
 func (f *fleet) configure(ctx context.Context) error {
@@ -225,9 +230,16 @@ func (f *fleet) announce() (ready Ready, leave func() error, err error) {
 	if err != nil {
 		return Ready{}, nil, err
 	}
-	return ready, func() error {
-		return errors.Join(os.Remove(f.layout.ready()), f.options.Contexts.Remove(contextName))
-	}, nil
+	return ready, func() error { return errors.Join(os.Remove(f.layout.ready()), f.leaveContext(ready)) }, nil
+}
+
+// leaveContext removes the context, unless another fleet has taken its name.
+func (f *fleet) leaveContext(ready Ready) error {
+	current, err := f.options.Contexts.Load(contextName)
+	if errors.Is(err, domain.ErrNotFound) || err == nil && current.Server != ready.Server {
+		return nil
+	}
+	return errors.Join(err, f.options.Contexts.Remove(contextName))
 }
 
 // runPrograms runs operator and agents until ctx ends or the broker does, and
@@ -263,7 +275,7 @@ func (f *fleet) runPrograms(ctx context.Context, served chan error) error {
 		}
 	})
 	err := group.Wait()
-	f.printf("stopping\n")
+	f.printf("stopping; workloads have until the end of their grace period, and Ctrl-C again leaves them behind\n")
 	return errors.Join(err, f.removeWorkloads(ctx))
 }
 

@@ -2,6 +2,7 @@ package dev
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/nationtech/harmony-fleet/contracts"
 )
@@ -16,6 +17,11 @@ type member struct {
 func members(n int, sites []string) ([]member, error) {
 	if n > 0 && len(sites) == 0 {
 		return nil, fmt.Errorf("name at least one site for %d devices", n)
+	}
+	for i, site := range sites {
+		if slices.Contains(sites[:i], site) {
+			return nil, fmt.Errorf("site %q is named twice: name each site once", site)
+		}
 	}
 	all := make([]member, n)
 	for i := range n {
