@@ -223,5 +223,10 @@ func (c *Conn) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if sub != nil {
 		subject = sub.Subject
 	}
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		c.log.Warn("the broker refused what this client may not do: check that the credential is its own, and that the broker knows it under this name",
+			slog.String("error", err.Error()))
+		return
+	}
 	c.log.Warn("broker reported an error", slog.String("error", err.Error()), slog.String("subject", subject))
 }

@@ -89,7 +89,7 @@ func writeRecord(path string, value any) error {
 	}
 	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	_, err = temporary.Write(append(data, '\n'))
 	if err == nil {
@@ -103,7 +103,8 @@ func writeRecord(path string, value any) error {
 	}
 	if err != nil {
 		_ = os.Remove(temporary.Name())
-		return fmt.Errorf("write %s: %w", path, err)
+		// The temporary name would make the same problem look new at each attempt.
+		return fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	return nil
 }
