@@ -107,19 +107,20 @@ func prepare(ctx context.Context, o Options, out io.Writer) (f *fleet, cleanUp f
 	if f.agent, err = find(o.Agent, "fleet-agent"); err != nil {
 		return nil, nil, err
 	}
-	f.layout, cleanUp, err = newLayout(o.Dir)
+	var remove func() error
+	f.layout, remove, err = newLayout(o.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	unlock, err := f.layout.lock()
 	if err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	cleanUp = func() error { return errors.Join(remove(), unlock()) }
+	if err := f.configure(ctx); err != nil {
 		return nil, nil, errors.Join(err, cleanUp())
 	}
-	release := func() error { return errors.Join(cleanUp(), unlock()) }
-	if err := f.configure(ctx); err != nil {
-		return nil, nil, errors.Join(err, release())
-	}
-	return f, release, nil
+	return f, cleanUp, nil
 }
 
 func (f *fleet) configure(ctx context.Context) error {
