@@ -12,12 +12,14 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 ARGS ?=
 # Directories of the modules in go.work.
 MODULES = $(shell go list -m -f '{{.Dir}}')
+# Modules apart from go.work.
+DETACHED := $(CURDIR)/tools/lint $(CURDIR)/tools/packaging
 GOWORK_OFF := env GOWORK=off
 
 # $(call tool,module,package): builds a development program into bin/dev.
 tool = $(GOWORK_OFF) go -C $(1) build -buildvcs=false -o $(CURDIR)/bin/dev/ ./cmd/$(2)
 
-.PHONY: build demo test lint boundary bench fmt tidy depguard clean help check-go
+.PHONY: build demo test lint boundary bench packages images fmt tidy depguard clean help check-go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +53,7 @@ boundary: check-go ## direction of dependency: imports, go.mod files, linked pac
 	@$(call tool,tools,boundary)
 	@status=0; \
 	bin/dev/boundary || status=1; \
-	for module in $(MODULES) $(CURDIR)/tools/lint; do \
+	for module in $(MODULES) $(DETACHED); do \
 		$(GOWORK_OFF) go -C "$$module" mod tidy -diff || { echo "$${module#$(CURDIR)/}: go.mod is not tidy: run make tidy"; status=1; }; \
 	done; \
 	exit $$status
@@ -60,13 +62,19 @@ bench: build ## sizes, memory and throughput, measured on this machine
 	@$(call tool,tests,bench)
 	@bin/dev/bench -bin ./bin $(ARGS)
 
+packages: check-go ## .deb and .rpm of fleet-agent for amd64 and arm64, in dist/
+	@packaging/build $(VERSION)
+
+images: check-go ## OCI images of fleet-operator and fleet-agent for amd64 and arm64, in dist/; no engine is needed
+	@packaging/images $(VERSION)
+
 fmt: check-go ## format all code with gofumpt
 	@for module in $(MODULES); do \
 		(cd "$$module" && $(GOWORK_OFF) $(CURDIR)/tools/lint/run golangci-lint fmt ./...); \
 	done
 
 tidy: check-go ## go mod tidy in every module
-	@for module in $(MODULES) $(CURDIR)/tools/lint; do $(GOWORK_OFF) go -C "$$module" mod tidy; done
+	@for module in $(MODULES) $(DETACHED); do $(GOWORK_OFF) go -C "$$module" mod tidy; done
 
 depguard: check-go ## rewrite the linter's import lists from tools/boundary/table.go
 	@$(call tool,tools,boundary)
