@@ -2,8 +2,7 @@ module github.com/nationtech/harmony-fleet/tools/packaging
 
 go 1.26.0
 
-// 2.46.3 and 2.48.0 need modules of go.digitalxero.dev, which proxy.golang.org answered
-// with 403 when this was pinned; releases between 2.45.0 and 2.46.3 were not tried.
+// 2.46.3 and 2.48.0 need modules that a Go module proxy may refuse.
 tool github.com/goreleaser/nfpm/v2/cmd/nfpm
 
 require github.com/google/go-containerregistry v0.22.1
