@@ -87,7 +87,12 @@ func (s *SyncService) Stats() SyncStats {
 // answered now is dropped: the device asks again.
 func (s *SyncService) Run(ctx context.Context) error {
 	waiting := make(chan syncRequest, syncWaiting)
+	limit := askLimit{asked: map[string]int{}}
 	sub, err := s.conn.nc.QueueSubscribe(contracts.AllSyncs, syncQueueGroup, func(msg *nats.Msg) {
+		if !limit.allows(msg.Subject, time.Now()) {
+			s.dropped.Add(1)
+			return
+		}
 		request, err := s.accept(msg)
 		if err != nil {
 			s.tell(msg.Subject, err)
@@ -110,6 +115,26 @@ func (s *SyncService) Run(ctx context.Context) error {
 	_ = sub.Unsubscribe() // fails when the connection is closed, and then it is ended
 	readers.Wait()
 	return nil
+}
+
+// asksPerSecond is how many questions of one device are looked at within a
+// second; a device asks once for each connection.
+const asksPerSecond = 10
+
+// askLimit drops the flood of one device before it costs more than a look at
+// its subject. It is used by one goroutine.
+type askLimit struct {
+	began time.Time
+	asked map[string]int
+}
+
+func (l *askLimit) allows(subject string, now time.Time) bool {
+	if now.Sub(l.began) >= time.Second {
+		clear(l.asked)
+		l.began = now
+	}
+	l.asked[subject]++
+	return l.asked[subject] <= asksPerSecond
 }
 
 // accept checks a request. The broker never checks a reply subject, and would
@@ -146,7 +171,7 @@ func (s *SyncService) answerAll(ctx context.Context, waiting <-chan syncRequest)
 		case request := <-waiting:
 			s.gather(batch, request)
 		}
-		for more := true; more && len(batch) < maxSyncBatch; {
+		for more, taken := true, 1; more && taken < maxSyncBatch; taken++ {
 			select {
 			case request := <-waiting:
 				s.gather(batch, request)

@@ -12,6 +12,9 @@ import (
 	"github.com/nationtech/harmony-fleet/domain"
 )
 
+// lockFile has a name that no deployment can have.
+const lockFile = ".lock"
+
 // dirLock keeps two agents from supervising one directory. The kernel gives
 // the lock up when its holder ends, however it ends.
 type dirLock struct {

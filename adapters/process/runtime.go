@@ -88,7 +88,7 @@ func New(dir string, o Options) (*Runtime, error) {
 		mark:        hex.EncodeToString(sum[:8]),
 		options:     options,
 		host:        host{boot: boot, openPIDFD: unix.PidfdOpen, poll: options.PollInterval},
-		lock:        dirLock{path: filepath.Join(dir, "lock")},
+		lock:        dirLock{path: filepath.Join(dir, lockFile)},
 		added:       make(chan struct{}, 1),
 		deployments: map[contracts.DeploymentName]*deployment{},
 	}

@@ -42,7 +42,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.passwordFile, "password-file", "", "file with that user's password")
 	flags.StringVar(&o.caFile, "ca-file", "", "PEM file of the certificate authorities to trust for the broker (default: the system's)")
 	flags.StringVar(&o.signingKeyFile, "signing-key-file", "", "the fleet's Ed25519 key as PKCS #8 PEM; see `fleet-operator keygen`")
-	flags.StringVar(&o.identity, "identity", hostname, "name of this operator among others")
+	flags.StringVar(&o.identity, "identity", hostname, "name of this operator; each that runs needs another, and one that is restarted the same")
 	flags.IntVar(&o.replicas, "replicas", 1, "copies of each bucket and stream in a clustered broker, 1, 3 or 5")
 	flags.BoolVar(&o.fixStreams, "fix-streams", false, "correct streams that are not as they should be, where that loses nothing")
 	flags.DurationVar(&o.leaseTTL, "lease-ttl", 10*time.Second, "how long after its last sign of life a leader is followed by another")

@@ -94,8 +94,8 @@ func reportOf(report contracts.DeviceReport, name contracts.DeploymentName) (con
 	return report.Deployments[i], true
 }
 
-// fitting returns the report, without its services when it is too large to send
-// with them.
+// fitting returns the report, without its services and with shorter messages
+// when it is too large to send with them.
 func fitting(report contracts.DeviceReport) contracts.DeviceReport {
 	if _, err := contracts.Encode(report); err == nil {
 		return report
@@ -103,6 +103,14 @@ func fitting(report contracts.DeviceReport) contracts.DeviceReport {
 	report.Deployments = slices.Clone(report.Deployments)
 	for i := range report.Deployments {
 		report.Deployments[i].Services = nil
+	}
+	for most := contracts.MaxMessageBytes / 2; most > 0; most /= 2 {
+		if _, err := contracts.Encode(report); err == nil {
+			return report
+		}
+		for i := range report.Deployments {
+			report.Deployments[i].Message = contracts.Clip(report.Deployments[i].Message, max(most, 3))
+		}
 	}
 	return report
 }

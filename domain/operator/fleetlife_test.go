@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -347,15 +348,10 @@ func TestEventsNeverHoldTheEngineUp(t *testing.T) {
 		f.register("d1", nil)
 		f.apply(process("web", nil, "serve"))
 		f.start()
-		a := f.agent("d1", nil)
+		f.agent("d1", nil)
 		f.settle()
-		a.edit(func(a *agent) { a.silent = true })
 		for n := range 10_000 { // more than the queue holds, each a change of its own
-			a.edit(func(a *agent) {
-				a.report.Sequence++
-				a.report.Refused = &contracts.Refusal{Reason: contracts.RefusedMalformed, Generation: uint64(n + 1)}
-				require.NoError(t, a.link.Report(t.Context(), a.report))
-			})
+			f.apply(process("web", nil, fmt.Sprintf("serve-%d", n)))
 			synctest.Wait()
 		}
 		f.settle()
@@ -365,6 +361,34 @@ func TestEventsNeverHoldTheEngineUp(t *testing.T) {
 		assert.Equal(t, map[name]string{"web": "serve2"}, f.runs("d1"))
 		close(release)
 		f.settle()
+		assert.NotEmpty(t, f.events(contracts.EventDeploymentApplied))
+	})
+}
+
+func TestOneDeviceCannotFillTheEventLog(t *testing.T) {
+	t.Parallel()
+	inFleet(t, func(f *fleet) {
+		t := f.t
+		f.register("d1", nil)
+		f.apply(process("web", nil, "serve"))
+		f.start()
+		a := f.agent("d1", nil)
+		f.settle()
+		a.edit(func(a *agent) { a.silent = true })
+		for n := range 1000 {
+			a.edit(func(a *agent) {
+				a.report.Sequence++
+				a.report.Refused = &contracts.Refusal{Reason: contracts.RefusedMalformed, Generation: uint64(n + 1)}
+				a.report.Deployments = []contracts.DeploymentReport{{
+					Name: "made-up", Generation: uint64(n + 1), Phase: contracts.PhaseFailed, Since: time.Now(),
+				}}
+				require.NoError(t, a.link.Report(t.Context(), a.report))
+			})
+			synctest.Wait()
+		}
+		f.settle()
 		assert.NotEmpty(t, f.events(contracts.EventDesiredStateRefused))
+		assert.LessOrEqual(t, len(f.events(contracts.EventDesiredStateRefused)), 100)
+		assert.Empty(t, f.events(contracts.EventWorkloadFailed), "it was never assigned")
 	})
 }

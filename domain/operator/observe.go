@@ -130,7 +130,7 @@ func (e *engine) workloadChanged(d *device, name nameHandle) {
 func (e *engine) announceHealth(d *device, w *workload) {
 	h := w.health.Value()
 	switch {
-	case bad(h.phase) && w.failing != w.generation:
+	case bad(h.phase) && w.failing != w.generation && d.stored.generationOf(w.name) == w.generation && e.mayTell(d):
 		w.failing = w.generation
 		e.emit(contracts.Event{
 			Kind: contracts.EventWorkloadFailed, Device: d.id, Deployment: w.name.Value(), Actor: actorDevice,
@@ -142,6 +142,19 @@ func (e *engine) announceHealth(d *device, w *workload) {
 			Kind: contracts.EventWorkloadRecovered, Device: d.id, Deployment: w.name.Value(), Actor: actorDevice,
 		})
 	}
+}
+
+// tellings is how many events of its own making a device gets into the log
+// within a minute: a hostile one must not push out what happened to others.
+const tellings = 30
+
+// mayTell reports whether the device may cause another event now.
+func (e *engine) mayTell(d *device) bool {
+	if minute := e.now.Unix() / 60; d.toldMinute != minute {
+		d.toldMinute, d.told = minute, 0
+	}
+	d.told++
+	return d.told <= tellings
 }
 
 func packRefusal(refusal *contracts.Refusal) unique.Handle[contracts.Refusal] {
@@ -164,7 +177,7 @@ func (e *engine) refusalChanged(d *device) {
 		e.markStatus(d.memberships[i].deployment)
 	}
 	refusal, ok := d.refusal()
-	if !ok {
+	if !ok || !e.mayTell(d) {
 		return
 	}
 	e.emit(contracts.Event{

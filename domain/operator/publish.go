@@ -28,6 +28,9 @@ func (e *engine) markDirty(d *device) {
 }
 
 func (e *engine) queue(d *device) {
+	if e.dirty.len() == 0 {
+		e.dirtySince = e.now
+	}
 	e.dirty.push(d)
 	e.wakeAt(later(e.now.Add(e.options.SettleDelay), e.publishAfter))
 }

@@ -36,6 +36,7 @@ type engine struct {
 	attention   map[*deployment]struct{} // to be planned, or status to be written
 	lagging     map[*device]*lag
 	dirty       queue
+	dirtySince  time.Time // when the queue was empty last
 	orphans     []*device // to be collected again
 
 	recovering  bool
@@ -147,6 +148,9 @@ func (e *engine) drainObservations() {
 	}
 }
 
+// longestPlanning is how long documents may wait for plans that are due.
+const longestPlanning = time.Second
+
 // act does what is due and sets the timer for what is not.
 func (e *engine) act(ctx context.Context) {
 	if e.recovering {
@@ -157,7 +161,9 @@ func (e *engine) act(ctx context.Context) {
 	}
 	if !e.wake.IsZero() && !e.wake.After(e.now) {
 		e.wake = time.Time{}
-		if waiting := e.planDue(ctx); !waiting {
+		// Plans that belong together come first, but whoever keeps changing must
+		// not hold up the rest of the fleet.
+		if waiting := e.planDue(ctx); !waiting || e.dirty.len() > 0 && e.now.Sub(e.dirtySince) > longestPlanning {
 			e.dispatch(ctx)
 		}
 	}

@@ -46,6 +46,10 @@ type device struct {
 	// repairedAt is when its generation was last raised above the device's own.
 	repairedAt int64
 
+	// told are the events that the device caused within toldMinute.
+	told       uint32
+	toldMinute int64
+
 	memberships []membership // sorted by deployment name
 
 	dirty bool // its document may have to change

@@ -27,6 +27,10 @@ type task struct {
 	workloads []workload
 }
 
+// maxJump is how far a device may be ahead of the store. One that could choose
+// its generation freely would choose the last, after which there is none.
+const maxJump = 1 << 24
+
 // ahead reports whether the device would refuse the stored document: it holds a
 // later one, or another one of the same generation.
 func (t *task) ahead(stored *record) bool {
@@ -140,6 +144,11 @@ func (p *publisher) compose(ctx context.Context, t *task, o *outcome) ([]byte, r
 	}
 	o.lost = base.vanished || t.ahead(&base.record)
 	if !o.lost && base.record.revision != 0 && base.record.content == content {
+		return nil, record{}
+	}
+	if t.applied > base.record.generation+maxJump {
+		o.lost = false
+		o.err = domain.Errorf(domain.ErrInvalid, "the device says that it applied generation %d, and %d is stored: no store can have lost so many; delete the device and register it anew", t.applied, base.record.generation)
 		return nil, record{}
 	}
 	generation := max(t.applied, base.record.generation) + 1
