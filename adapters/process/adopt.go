@@ -73,7 +73,7 @@ func (s *service) adopt() {
 // younger than the record. Were there several, the next start ends them all.
 func (s *service) adoptUnrecorded(st state) {
 	var leaders []stat
-	for _, member := range s.members(0) {
+	for _, member := range s.members(identity{}) {
 		if member.session == member.pid && member.start >= st.record.NotBefore {
 			leaders = append(leaders, member)
 		}

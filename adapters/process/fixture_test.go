@@ -94,7 +94,7 @@ func (f *fixture) killAll() {
 	for _, s := range r.services() {
 		if s.lock(context.Background()) == nil {
 			st := s.snapshot()
-			signalAll(s.members(st.record.Process.PID), syscall.SIGKILL)
+			signalAll(s.members(st.record.Process), syscall.SIGKILL)
 			s.settle()
 			s.unlock()
 		}

@@ -160,7 +160,7 @@ func exitCodeAttr(code *int) slog.Attr {
 // begin starts the process of the recorded spec. Nothing of an earlier start
 // runs when it does. The caller holds operation and the service runs no process.
 func (s *service) begin(ctx context.Context, restart bool) error {
-	err := s.endLeftovers(ctx, 0)
+	err := s.endLeftovers(ctx, identity{})
 	if ctx.Err() != nil {
 		return err
 	}

@@ -27,9 +27,9 @@ func (s *service) stop(ctx context.Context) error {
 		s.store(st)
 	}
 	// Ended or not: as long as the process can be found, its session is its own.
-	leader := 0
+	leader := identity{}
 	if id, err := s.runtime.host.identify(st.record.Process.PID); err == nil && id == st.record.Process {
-		leader = id.PID
+		leader = id
 	}
 	if err := s.endLeftovers(ctx, leader); err != nil {
 		return err
@@ -39,8 +39,8 @@ func (s *service) stop(ctx context.Context) error {
 }
 
 // endLeftovers ends what is left of the service's processes. The session of
-// the given leader is the service's; 0 when there is none that is known to be.
-func (s *service) endLeftovers(ctx context.Context, leader int) error {
+// the given leader is the service's; the zero one when none is known to be.
+func (s *service) endLeftovers(ctx context.Context, leader identity) error {
 	members := s.members(leader)
 	st := s.snapshot()
 	if len(members) > 0 && st.killAt.IsZero() {
@@ -62,7 +62,7 @@ func (s *service) endLeftovers(ctx context.Context, leader int) error {
 }
 
 // awaitMembers returns nil once none is left.
-func (s *service) awaitMembers(ctx context.Context, leader int, killAt time.Time) error {
+func (s *service) awaitMembers(ctx context.Context, leader identity, killAt time.Time) error {
 	giveUp := killAt.Add(killPatience)
 	if late := time.Now().Add(killPatience); late.After(giveUp) {
 		giveUp = late
@@ -99,11 +99,17 @@ func (s *service) awaitMembers(ctx context.Context, leader int, killAt time.Time
 
 // members returns the service's processes that are alive: those of the
 // leader's session, and those that carry its mark.
-func (s *service) members(leader int) []stat {
+func (s *service) members(leader identity) []stat {
+	session := leader.PID
+	// The number of an ended leader stays its session's while a descendant is in
+	// it; after that the kernel may give it to anybody.
+	if now, err := readStat(session); err == nil && now.start != leader.Start {
+		session = 0
+	}
 	entry := markVariable + "=" + s.mark()
 	var found []stat
 	for process := range processes() {
-		if leader > 1 && process.session == leader || carries(process.pid, entry) {
+		if session > 1 && process.session == session || carries(process.pid, entry) {
 			found = append(found, process)
 		}
 	}

@@ -46,7 +46,7 @@ func (s *service) afterExit(ctx context.Context, id identity) {
 		return // removed, or started again meanwhile
 	}
 	// Its session's number is not given away while a descendant is in it.
-	if err := s.endLeftovers(ctx, id.PID); err != nil && ctx.Err() == nil {
+	if err := s.endLeftovers(ctx, id); err != nil && ctx.Err() == nil {
 		s.logger().Warn("descendants of an ended process not stopped", slog.Any("error", err))
 	}
 }
