@@ -239,6 +239,17 @@ func TestGenerationsNeverGoBack(t *testing.T) {
 		f.pass(time.Minute)
 		assert.Equal(t, uint64(42), f.document("d1").Generation, "there is no higher generation")
 		assert.Equal(t, 1, f.operator.Status().Blocked)
+
+		a.edit(func(a *agent) { a.report.AppliedGeneration = contracts.MaxGeneration - 1 })
+		f.pass(time.Minute)
+		assert.Equal(t, uint64(42), f.document("d1").Generation, "the last generation there is must not be published")
+
+		a.edit(func(a *agent) { a.report.AppliedGeneration = 42 })
+		f.pass(time.Minute)
+		f.apply(process("web", nil, "serve2"))
+		f.pass(time.Minute)
+		assert.Zero(t, f.operator.Status().Blocked)
+		assert.Equal(t, uint64(43), f.document("d1").Generation, "an honest device gets its state again")
 	})
 }
 
