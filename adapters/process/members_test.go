@@ -1,29 +1,33 @@
 package process
 
 import (
-	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// TestANumberThatWasGivenAwayIsNobodysSession asks for the session of this very
-// process: with its start time it is found, with that of another one it is not.
+// TestANumberThatWasGivenAwayIsNobodysSession asks for the session of a leader
+// of its own: with its start time it is found, with that of another one it is
+// not. The session that the tests run in can be anything, 0 in a container say.
 func TestANumberThatWasGivenAwayIsNobodysSession(t *testing.T) {
 	t.Parallel()
-	own, err := readStat(os.Getpid())
+	leader := exec.Command("cat") // until its input ends
+	leader.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	input, err := leader.StdinPipe()
 	require.NoError(t, err)
-	leader, err := readStat(own.session)
-	if err != nil {
-		leader = stat{pid: own.session}
-	}
+	require.NoError(t, leader.Start())
+	t.Cleanup(func() { _ = input.Close(); _ = leader.Wait() })
+	now, err := readStat(leader.Process.Pid)
+	require.NoError(t, err)
 	runtime, err := New(t.TempDir(), Options{})
 	require.NoError(t, err)
 	s := runtime.newService("web", "web")
 
-	require.NotEmpty(t, s.members(identity{PID: leader.pid, Start: leader.start}))
-	if leader.start != 0 {
-		require.Empty(t, s.members(identity{PID: leader.pid, Start: leader.start + 1}))
-	}
+	found := s.members(identity{PID: now.pid, Start: now.start})
+	require.Len(t, found, 1)
+	require.Equal(t, now.pid, found[0].pid)
+	require.Empty(t, s.members(identity{PID: now.pid, Start: now.start + 1}))
 	require.Empty(t, s.members(identity{}))
 }
