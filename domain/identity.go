@@ -76,6 +76,9 @@ const (
 	RoleDevice   Role = "device"
 	RoleOperator Role = "operator"
 	RoleViewer   Role = "viewer"
+	// RoleEnroll is that of a device which has no identity yet: it may ask for
+	// one and do nothing else.
+	RoleEnroll Role = "enroll"
 )
 
 // Principal is who a verified token speaks for.
