@@ -28,9 +28,15 @@ type EnrollmentIntent struct {
 	TokenHash string    `json:"tokenHash"`
 	CreatedAt time.Time `json:"createdAt"`
 	ExpiresAt time.Time `json:"expiresAt"`
-	// PublicKey is what the device sent, in PKIX PEM.
+	// PublicKey is what the device sent, in PKIX PEM. From then on the intent is
+	// for that key alone.
 	PublicKey string `json:"publicKey,omitempty"`
 	Reason    string `json:"reason,omitempty"`
+	// UserID, KeyID and KeyExpiresAt are the device's identity at the provider,
+	// once it has one.
+	UserID       string    `json:"userID,omitempty"`
+	KeyID        string    `json:"keyID,omitempty"`
+	KeyExpiresAt time.Time `json:"keyExpiresAt,omitzero"`
 }
 
 // EnrollRequest is what a device without identity sends.
@@ -61,6 +67,8 @@ type DeviceCredential struct {
 	ServerCA string `json:"serverCA,omitempty"`
 	// SigningKeys are the fleet's public keys, in the form of FormatPublicKey.
 	SigningKeys []string `json:"signingKeys"`
+	// KeyExpiresAt is when the device's key stops being accepted.
+	KeyExpiresAt time.Time `json:"keyExpiresAt,omitzero"`
 }
 
 // Validate checks names, state, hash and lengths.
@@ -78,6 +86,12 @@ func (e EnrollmentIntent) Validate() error {
 		return invalid("tokenHash", "must be 64 hexadecimal digits in lower case")
 	}
 	if err := checkText("publicKey", e.PublicKey, maxPublicKey); err != nil {
+		return err
+	}
+	if err := checkText("userID", e.UserID, maxText); err != nil {
+		return err
+	}
+	if err := checkText("keyID", e.KeyID, maxText); err != nil {
 		return err
 	}
 	return checkText("reason", e.Reason, MaxMessageBytes)

@@ -17,7 +17,11 @@ const (
 	EventDeviceEnrolled      EventKind = "DeviceEnrolled"
 	EventDeviceRevoked       EventKind = "DeviceRevoked"
 	EventDeviceRestored      EventKind = "DeviceRestored"
+	EventEnrollmentRequested EventKind = "EnrollmentRequested"
+	EventEnrollmentApproved  EventKind = "EnrollmentApproved"
+	EventEnrollmentDenied    EventKind = "EnrollmentDenied"
 	EventEnrollmentRefused   EventKind = "EnrollmentRefused"
+	EventDeviceKeyRotated    EventKind = "DeviceKeyRotated"
 	EventAccessDenied        EventKind = "AccessDenied"
 	EventDesiredStateRefused EventKind = "DesiredStateRefused"
 	EventDesiredStateLost    EventKind = "DesiredStateLost"
@@ -34,7 +38,9 @@ const (
 func EventKinds() []EventKind {
 	return []EventKind{
 		EventDeviceOnline, EventDeviceOffline, EventDeviceRegistered, EventDeviceRemoved,
-		EventDeviceEnrolled, EventDeviceRevoked, EventDeviceRestored, EventEnrollmentRefused,
+		EventDeviceEnrolled, EventDeviceRevoked, EventDeviceRestored,
+		EventEnrollmentRequested, EventEnrollmentApproved, EventEnrollmentDenied,
+		EventEnrollmentRefused, EventDeviceKeyRotated,
 		EventAccessDenied, EventDesiredStateRefused, EventDesiredStateLost,
 		EventDeploymentApplied, EventDeploymentDeleted, EventDeploymentRemoved,
 		EventRolloutComplete, EventWorkloadFailed, EventWorkloadRecovered,

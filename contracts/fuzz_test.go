@@ -64,30 +64,32 @@ func requireRoundTrip[D Document](t *testing.T, doc D, decode func([]byte) (D, e
 	require.Equal(t, string(first), string(second))
 }
 
-func FuzzDecodeDesiredState(f *testing.F)     { fuzzDecode(f, Decode[DesiredState]) }
-func FuzzDecodePodmanV0(f *testing.F)         { fuzzDecode(f, Decode[PodmanV0]) }
-func FuzzDecodeProcessV0(f *testing.F)        { fuzzDecode(f, Decode[ProcessV0]) }
-func FuzzDecodeDeviceInfo(f *testing.F)       { fuzzDecode(f, Decode[DeviceInfo]) }
-func FuzzDecodeDeviceReport(f *testing.F)     { fuzzDecode(f, Decode[DeviceReport]) }
-func FuzzDecodeSyncRequest(f *testing.F)      { fuzzDecode(f, Decode[SyncRequest]) }
-func FuzzDecodeEvent(f *testing.F)            { fuzzDecode(f, Decode[Event]) }
-func FuzzDecodeDeploymentRecord(f *testing.F) { fuzzDecode(f, Decode[DeploymentRecord]) }
-func FuzzDecodeDeploymentStatus(f *testing.F) { fuzzDecode(f, Decode[DeploymentStatus]) }
-func FuzzDecodeDeviceRecord(f *testing.F)     { fuzzDecode(f, Decode[DeviceRecord]) }
-func FuzzDecodeEnrollmentIntent(f *testing.F) { fuzzDecode(f, Decode[EnrollmentIntent]) }
-func FuzzDecodeEnrollRequest(f *testing.F)    { fuzzDecode(f, Decode[EnrollRequest]) }
-func FuzzDecodeEnrollReply(f *testing.F)      { fuzzDecode(f, Decode[EnrollReply]) }
-func FuzzDecodeDeviceCredential(f *testing.F) { fuzzDecode(f, Decode[DeviceCredential]) }
-func FuzzDecodeLeaseRecord(f *testing.F)      { fuzzDecode(f, Decode[LeaseRecord]) }
-func FuzzDecodeManifest(f *testing.F)         { fuzzDecode(f, Decode[Manifest]) }
-func FuzzDecodeCommandReply(f *testing.F)     { fuzzDecode(f, Decode[CommandReply]) }
-func FuzzDecodeEmpty(f *testing.F)            { fuzzDecode(f, Decode[Empty]) }
-func FuzzDecodePingResult(f *testing.F)       { fuzzDecode(f, Decode[PingResult]) }
-func FuzzDecodeLogsRequest(f *testing.F)      { fuzzDecode(f, Decode[LogsRequest]) }
-func FuzzDecodeLogsResult(f *testing.F)       { fuzzDecode(f, Decode[LogsResult]) }
-func FuzzDecodeExecRequest(f *testing.F)      { fuzzDecode(f, Decode[ExecRequest]) }
-func FuzzDecodeExecResult(f *testing.F)       { fuzzDecode(f, Decode[ExecResult]) }
-func FuzzDecodeDescribeResult(f *testing.F)   { fuzzDecode(f, Decode[DescribeResult]) }
+func FuzzDecodeDesiredState(f *testing.F)       { fuzzDecode(f, Decode[DesiredState]) }
+func FuzzDecodePodmanV0(f *testing.F)           { fuzzDecode(f, Decode[PodmanV0]) }
+func FuzzDecodeProcessV0(f *testing.F)          { fuzzDecode(f, Decode[ProcessV0]) }
+func FuzzDecodeDeviceInfo(f *testing.F)         { fuzzDecode(f, Decode[DeviceInfo]) }
+func FuzzDecodeDeviceReport(f *testing.F)       { fuzzDecode(f, Decode[DeviceReport]) }
+func FuzzDecodeSyncRequest(f *testing.F)        { fuzzDecode(f, Decode[SyncRequest]) }
+func FuzzDecodeEvent(f *testing.F)              { fuzzDecode(f, Decode[Event]) }
+func FuzzDecodeDeploymentRecord(f *testing.F)   { fuzzDecode(f, Decode[DeploymentRecord]) }
+func FuzzDecodeDeploymentStatus(f *testing.F)   { fuzzDecode(f, Decode[DeploymentStatus]) }
+func FuzzDecodeDeviceRecord(f *testing.F)       { fuzzDecode(f, Decode[DeviceRecord]) }
+func FuzzDecodeEnrollmentIntent(f *testing.F)   { fuzzDecode(f, Decode[EnrollmentIntent]) }
+func FuzzDecodeEnrollTokenRequest(f *testing.F) { fuzzDecode(f, Decode[EnrollTokenRequest]) }
+func FuzzDecodeEnrollTokenResult(f *testing.F)  { fuzzDecode(f, Decode[EnrollTokenResult]) }
+func FuzzDecodeEnrollRequest(f *testing.F)      { fuzzDecode(f, Decode[EnrollRequest]) }
+func FuzzDecodeEnrollReply(f *testing.F)        { fuzzDecode(f, Decode[EnrollReply]) }
+func FuzzDecodeDeviceCredential(f *testing.F)   { fuzzDecode(f, Decode[DeviceCredential]) }
+func FuzzDecodeLeaseRecord(f *testing.F)        { fuzzDecode(f, Decode[LeaseRecord]) }
+func FuzzDecodeManifest(f *testing.F)           { fuzzDecode(f, Decode[Manifest]) }
+func FuzzDecodeCommandReply(f *testing.F)       { fuzzDecode(f, Decode[CommandReply]) }
+func FuzzDecodeEmpty(f *testing.F)              { fuzzDecode(f, Decode[Empty]) }
+func FuzzDecodePingResult(f *testing.F)         { fuzzDecode(f, Decode[PingResult]) }
+func FuzzDecodeLogsRequest(f *testing.F)        { fuzzDecode(f, Decode[LogsRequest]) }
+func FuzzDecodeLogsResult(f *testing.F)         { fuzzDecode(f, Decode[LogsResult]) }
+func FuzzDecodeExecRequest(f *testing.F)        { fuzzDecode(f, Decode[ExecRequest]) }
+func FuzzDecodeExecResult(f *testing.F)         { fuzzDecode(f, Decode[ExecResult]) }
+func FuzzDecodeDescribeResult(f *testing.F)     { fuzzDecode(f, Decode[DescribeResult]) }
 
 func FuzzDecodeHeartbeat(f *testing.F) {
 	seed[Heartbeat](f)

@@ -159,6 +159,25 @@ func manifest() Manifest {
 	}
 }
 
+// testEnrollmentToken is enrollmentToken() as text, signed by the key of
+// testPublicKey.
+const testEnrollmentToken = "fleet-enroll-v1" +
+	".eyJkZXZpY2UiOiJwaS0wNDIiLCJleHBpcmVzQXQiOiIyMDI2LTAxLTMxVDEyOjMwOjEyWiIsIm5vbmNlIjoiMDAwMTAyMDMwNDA1MDYwNzA4MDkwYTBiMGMwZDBlMGYiLCJzaWduaW5nS2V5IjoiZWQyNTUxOTpGNmVNRmZ0dnNPeXZVUGZMT2FZa2hxZFprRG41bFNUbkViNDhvSmtjNkhFPSJ9" +
+	".MdyEKVboO0OLvhvPHbDg9c1OCvhxKt29DXE61nqa0BHMoRjTYbeMG0X24_qbWyplnxsJ0Oi05LCe13JFlmfdBA"
+
+func enrollmentToken() EnrollmentToken {
+	return EnrollmentToken{
+		Device: "pi-042", ExpiresAt: at(12), Nonce: "000102030405060708090a0b0c0d0e0f",
+		SigningKey: FormatPublicKey(testPublicKey()),
+	}
+}
+
+func expiringCredential() DeviceCredential {
+	c := *credential()
+	c.KeyExpiresAt = at(15)
+	return c
+}
+
 func credential() *DeviceCredential {
 	return &DeviceCredential{
 		Issuer: "https://id.example", ProjectID: "318", UserID: "fleet-pi-042", KeyID: "319",
@@ -230,10 +249,18 @@ func goldens() []golden {
 			Device: "pi-042", Labels: Labels{"site": "paris"}, State: EnrollmentReview, TokenHash: strings.Repeat("0f", 32),
 			CreatedAt: at(11), ExpiresAt: at(12), PublicKey: testPEM, Reason: "serial number is not on the list",
 		}),
+		document("enrollment-intent-done", EnrollmentIntent{
+			Device: "pi-042", State: EnrollmentDone, TokenHash: strings.Repeat("0f", 32),
+			CreatedAt: at(11), ExpiresAt: at(12), PublicKey: testPEM, UserID: "fleet-pi-042", KeyID: "319", KeyExpiresAt: at(15),
+		}),
+		document("enrollment-token", enrollmentToken()),
+		document("enroll-token-request", EnrollTokenRequest{Device: "pi-042", ExpiresAt: at(12)}),
+		document("enroll-token-result", EnrollTokenResult{Token: testEnrollmentToken}),
 		document("enroll-request", EnrollRequest{Device: "pi-042", Token: "one-time", PublicKey: testPEM, Inventory: inventory()}),
 		document("enroll-reply", EnrollReply{State: EnrollmentDone, Credential: credential()}),
 		document("enroll-reply-denied", EnrollReply{State: EnrollmentDenied, Reason: "denied by cli:ana"}),
 		document("device-credential", *credential()),
+		document("device-credential-expiring", expiringCredential()),
 		document("lease-record", LeaseRecord{Holder: "operator-1", AcquiredAt: at(13), Renewals: 5, TTL: Duration(15 * time.Second)}),
 		document("manifest", manifest()),
 		document("command-reply-ok", CommandReply{Result: json.RawMessage(`{"session":"s1","chunk":"PGEgJiBiPgo="}`)}),

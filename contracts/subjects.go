@@ -1,6 +1,10 @@
 package contracts
 
-import "strings"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
 
 // Subjects of a fleet. A device may publish and subscribe only where its own
 // ID is a token of the subject; see docs/security.md for the permissions.
@@ -12,10 +16,14 @@ const (
 	subjectEvents    = "fleet.events."
 	subjectCommands  = "device-commands."
 	inboxPrefix      = "_INBOX_"
+	enrollmentInbox  = "_INBOX__ENROLL_"
 
 	// EnrollSubject takes the enrollment requests of devices that have no
 	// identity yet.
 	EnrollSubject = "fleet.enroll"
+	// EnrollTokenSubject takes requests for enrollment tokens. Whoever may
+	// publish here may invite devices: the operator's role alone.
+	EnrollTokenSubject = "fleet.enroll-token"
 	// AllDesired matches the live desired state of every device.
 	AllDesired = subjectDesired + "*"
 	// AllSyncs matches every catch-up request.
@@ -70,6 +78,14 @@ func CommandsSubject(device DeviceID) string { return subjectCommands + string(d
 // InboxPrefix is the private prefix under which a device receives replies. No
 // other device may subscribe below it.
 func InboxPrefix(device DeviceID) string { return inboxPrefix + string(device) }
+
+// EnrollmentInboxPrefix is the private prefix under which the holder of an
+// enrollment token receives the answer. It is a hash of the token: nobody else
+// can guess it, and it does not reveal the token.
+func EnrollmentInboxPrefix(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return enrollmentInbox + hex.EncodeToString(sum[:16])
+}
 
 // ParseSyncSubject returns the device of a catch-up request.
 func ParseSyncSubject(subject string) (DeviceID, error) { return parseDevice(subject, subjectSync) }

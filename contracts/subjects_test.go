@@ -25,6 +25,7 @@ func TestSubjectsAreFrozen(t *testing.T) {
 		CommandsSubject("pi-042"):                      "device-commands.pi-042.>",
 		InboxPrefix("pi-042"):                          "_INBOX_pi-042",
 		EnrollSubject:                                  "fleet.enroll",
+		EnrollTokenSubject:                             "fleet.enroll-token",
 		AllDesired:                                     "fleet.desired.*",
 		AllSyncs:                                       "fleet.sync.*",
 		AllReports:                                     "fleet.report.*.*",
