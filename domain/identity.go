@@ -7,19 +7,6 @@ import (
 	"github.com/nationtech/harmony-fleet/contracts"
 )
 
-// EnrollmentIntent expects one device; see contracts.EnrollmentIntent.
-type EnrollmentIntent struct {
-	Device    contracts.DeviceID
-	Labels    contracts.Labels
-	State     contracts.EnrollmentState
-	TokenHash string
-	CreatedAt time.Time
-	ExpiresAt time.Time
-	PublicKey string
-	Reason    string
-	Revision  Revision
-}
-
 // DeviceCredential is what the identity provider knows about a device's key.
 // It holds no secret: the private key never leaves the device.
 type DeviceCredential struct {

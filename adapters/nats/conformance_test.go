@@ -37,6 +37,24 @@ func TestDeviceRegistry(t *testing.T) {
 	})
 }
 
+func TestEnrollmentStore(t *testing.T) {
+	t.Parallel()
+	conformance.EnrollmentStore(t, func(t *testing.T) conformance.EnrollmentStoreFixture {
+		t.Helper()
+		server := natstest.Start(t, natstest.Options{})
+		first, second := server.Operator(t), server.Operator(t)
+		return conformance.EnrollmentStoreFixture{
+			Store:   nats.NewEnrollmentStore(first),
+			Second:  nats.NewEnrollmentStore(second),
+			Restart: restart(server, first, second),
+			Stored: func(t *testing.T, device contracts.DeviceID) []byte {
+				t.Helper()
+				return stored(t, server, contracts.BucketEnrollments, string(device))
+			},
+		}
+	})
+}
+
 func TestDeploymentStore(t *testing.T) {
 	t.Parallel()
 	conformance.DeploymentStore(t, func(t *testing.T) conformance.DeploymentStoreFixture {

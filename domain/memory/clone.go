@@ -16,6 +16,11 @@ func cloneDevice(d domain.FleetDevice) domain.FleetDevice {
 	return d
 }
 
+func cloneEnrollment(e domain.EnrollmentIntent) domain.EnrollmentIntent {
+	e.Labels = maps.Clone(e.Labels)
+	return e
+}
+
 func cloneDeployment(d domain.FleetDeployment) domain.FleetDeployment {
 	d.Labels = maps.Clone(d.Labels)
 	d.Spec.Score = cloneScore(d.Spec.Score)

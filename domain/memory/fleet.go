@@ -14,6 +14,7 @@ type Fleet struct {
 	devices     *store[contracts.DeviceID, domain.FleetDevice]
 	deployments *store[contracts.DeploymentName, domain.FleetDeployment]
 	statuses    *store[contracts.DeploymentName, contracts.DeploymentStatus]
+	enrollments *store[contracts.DeviceID, domain.EnrollmentIntent]
 	desired     *store[contracts.DeviceID, []byte]
 	observed    *store[observedKey, domain.Observation]
 	events      eventLog
@@ -32,6 +33,7 @@ func New() *Fleet {
 		devices:     newStore[contracts.DeviceID](cloneDevice, 1),
 		deployments: newStore[contracts.DeploymentName](cloneDeployment, contracts.DeploymentHistory),
 		statuses:    newStore[contracts.DeploymentName](cloneStatus, 1),
+		enrollments: newStore[contracts.DeviceID](cloneEnrollment, 1),
 		desired:     newStore[contracts.DeviceID](cloneBytes, 1),
 		observed:    newStore[observedKey](cloneObservation, 1),
 		events:      eventLog{bells: bells{}},

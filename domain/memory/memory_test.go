@@ -29,6 +29,14 @@ func TestDeviceRegistry(t *testing.T) {
 	})
 }
 
+func TestEnrollmentStore(t *testing.T) {
+	t.Parallel()
+	conformance.EnrollmentStore(t, func(*testing.T) conformance.EnrollmentStoreFixture {
+		fleet := memory.New()
+		return conformance.EnrollmentStoreFixture{Store: fleet.Enrollments(), Second: fleet.Enrollments(), Restart: restart(fleet)}
+	})
+}
+
 func TestDeploymentStore(t *testing.T) {
 	t.Parallel()
 	conformance.DeploymentStore(t, func(*testing.T) conformance.DeploymentStoreFixture {
