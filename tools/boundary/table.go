@@ -99,10 +99,13 @@ func Table() []Rule {
 		{
 			Module:   "adapters/zitadel",
 			Siblings: core,
-			External: []string{"github.com/zitadel/zitadel-go", "github.com/zitadel/oidc", sync},
+			External: []string{
+				"github.com/zitadel/zitadel-go", "github.com/zitadel/oidc", "github.com/go-jose/go-jose/v4",
+				"google.golang.org/grpc", "google.golang.org/protobuf", sync,
+			},
 			Test:     testing,
 			Packages: []PackageRule{{Dir: "zitadeltest", TestOnly: true}},
-			Links:    []LinkRule{{Dir: "device", Forbidden: heavy}},
+			Links:    []LinkRule{{Dir: "device", Forbidden: heavy}, {Dir: "verifier", Forbidden: heavy}},
 		},
 		{
 			Module:   "adapters/kube",

@@ -2,12 +2,9 @@ package device
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
-	"os"
-	"path/filepath"
 	"time"
 
+	"github.com/nationtech/harmony-fleet/adapters/zitadel/internal/privatefile"
 	"github.com/nationtech/harmony-fleet/domain"
 )
 
@@ -45,44 +42,19 @@ func decodeCache(data []byte) (cached, error) {
 
 // readCache returns false when there is no file.
 func readCache(path string) (cached, bool, error) {
-	file, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return cached{}, false, nil
-	}
-	if err != nil {
-		return cached{}, false, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxCache+1))
-	if err != nil {
+	data, err := privatefile.Read(path, maxCache)
+	if err != nil || data == nil {
 		return cached{}, false, err
 	}
 	entry, err := decodeCache(data)
 	return entry, err == nil, err
 }
 
-// writeCache replaces the file, which only its owner can read. When it fails, or
-// the host does, the old content or the new one is there.
-func writeCache(path string, entry cached) (err error) {
+// writeCache replaces the file.
+func writeCache(path string, entry cached) error {
 	data, err := json.Marshal(entry)
 	if err != nil {
 		return err
 	}
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".writing-token-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(temporary.Name()))
-		}
-	}()
-	_, err = temporary.Write(data)
-	if err == nil {
-		err = temporary.Sync()
-	}
-	if err = errors.Join(err, temporary.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), path)
+	return privatefile.Write(path, data)
 }

@@ -3,7 +3,6 @@ package device
 import (
 	"context"
 	"crypto"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -243,6 +242,6 @@ func (s *TokenSource) keep(granted grant) {
 		return
 	}
 	if err := writeCache(s.config.CacheFile, entry); err != nil {
-		s.log.Warn("the token could not be kept on disk", "file", s.config.CacheFile, "error", errors.Unwrap(err))
+		s.log.Warn("the token could not be kept on disk", "file", s.config.CacheFile, "error", err)
 	}
 }
