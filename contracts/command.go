@@ -178,10 +178,15 @@ func (e ExecRequest) Validate() error {
 
 // ExecResult is what a command printed and how it ended.
 type ExecResult struct {
-	ExitCode int    `json:"exitCode"`
-	Output   []byte `json:"output,omitempty"`
+	// ExitCode is 128 and the signal's number when a signal ended the command,
+	// and 126 or 127 when the program could not be executed.
+	ExitCode int `json:"exitCode"`
+	// Output is standard output and error.
+	Output []byte `json:"output,omitempty"`
 	// Truncated is set when there was more than MaxExecOutput.
 	Truncated bool `json:"truncated,omitempty"`
+	// TimedOut is set when the command was killed at the end of its timeout.
+	TimedOut bool `json:"timedOut,omitempty"`
 }
 
 // Validate checks the output's size.

@@ -277,6 +277,7 @@ func goldens() []golden {
 			Deployment: "web", Service: "web", Command: []string{"sh", "-c", "true && echo <ok>"}, Timeout: Duration(30 * time.Second),
 		}),
 		document("command-exec-result", ExecResult{ExitCode: 2, Output: []byte("<ok>\n"), Truncated: true}),
+		document("command-exec-result-killed", ExecResult{ExitCode: 137, Output: []byte("so far\n"), TimedOut: true}),
 		document("command-describe-result", DescribeResult{
 			Info: deviceInfo(), Report: deviceReport(), DesiredGeneration: 17, Time: at(15), Uptime: Duration(time.Hour),
 		}),
