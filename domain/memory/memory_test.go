@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"testing"
 	"time"
 
@@ -179,5 +180,32 @@ func TestAgentLifecycle(t *testing.T) {
 			Versions: func(*testing.T) []string { return lifecycle.Versions() },
 			Expire:   func(*testing.T) { lifecycle.Expire() },
 		}
+	})
+}
+
+func TestCommandRunner(t *testing.T) {
+	t.Parallel()
+	words := conformance.CommandWords{
+		Print: func(text string, code int) []string { return []string{"print", text, "exit", strconv.Itoa(code)} },
+		Flood: func(bytes int) []string { return []string{"flood", strconv.Itoa(bytes)} },
+		Hang: func(*testing.T) ([]string, func(*testing.T) bool) {
+			return []string{"print", "ready", "hang", "_"}, nil
+		},
+	}
+	t.Run("host", func(t *testing.T) {
+		t.Parallel()
+		conformance.CommandRunner(t, func(*testing.T) conformance.CommandRunnerFixture {
+			return conformance.CommandRunnerFixture{Runner: memory.HostCommands{}, Commands: words}
+		})
+	})
+	t.Run("runtime", func(t *testing.T) {
+		t.Parallel()
+		conformance.CommandRunner(t, func(t *testing.T) conformance.CommandRunnerFixture {
+			t.Helper()
+			runtime := memory.NewRuntime()
+			return conformance.CommandRunnerFixture{
+				Runner: runtime, Runtime: runtime, Commands: words, Scores: scores(t, runtime, contracts.ScoreProcessV0),
+			}
+		})
 	})
 }

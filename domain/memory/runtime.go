@@ -261,20 +261,9 @@ func (r *Runtime) Logs(ctx context.Context, query domain.LogQuery) (io.ReadClose
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.advance(time.Now())
-	w := r.workloads[query.Deployment]
-	if w == nil {
-		return nil, domain.Errorf(domain.ErrNotFound, "deployment %q is not on this host", query.Deployment)
-	}
-	names := slices.Sorted(maps.Keys(w.services))
-	if query.Service == "" && len(names) > 1 {
-		return nil, domain.Errorf(domain.ErrInvalid, "deployment %q has several services, name one of %v", query.Deployment, names)
-	}
-	if query.Service == "" && len(names) == 1 {
-		query.Service = names[0]
-	}
-	s := w.services[query.Service]
-	if s == nil {
-		return nil, domain.Errorf(domain.ErrNotFound, "deployment %q has no service %q", query.Deployment, query.Service)
+	s, err := r.serviceOf(query.Deployment, query.Service)
+	if err != nil {
+		return nil, err
 	}
 	return s.log.open(query, ctx.Done()), nil
 }
