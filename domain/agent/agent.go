@@ -12,7 +12,7 @@ import (
 )
 
 // Capabilities are what the agent needs of its surroundings; all are required,
-// but there may be no runtime at all.
+// but there may be no runtime at all, and no commands on the host.
 type Capabilities struct {
 	Source   domain.DesiredStateSource
 	Reporter domain.ObservedStateReporter
@@ -21,6 +21,8 @@ type Capabilities struct {
 	// Runtimes in order of preference: a score runs on the first that supports
 	// its type.
 	Runtimes []domain.WorkloadRuntime
+	// HostCommands runs commands on the host. It may be nil, for none.
+	HostCommands domain.CommandRunner
 }
 
 // Identity is who the agent is and whom it obeys.
@@ -33,18 +35,21 @@ type Identity struct {
 
 // Agent is the engine of one device.
 type Agent struct {
-	identity  Identity
-	store     Store
-	link      domain.Link
-	source    domain.DesiredStateSource
-	reporter  domain.ObservedStateReporter
-	commands  domain.CommandServer
-	options   Options
-	log       *slog.Logger
-	startedAt time.Time
-	gate      *gate
-	sessions  *logSessions
-	running   sync.WaitGroup
+	identity Identity
+	store    Store
+	link     domain.Link
+	source   domain.DesiredStateSource
+	reporter domain.ObservedStateReporter
+	commands domain.CommandServer
+	// hostCommands may be nil.
+	hostCommands domain.CommandRunner
+	options      Options
+	log          *slog.Logger
+	startedAt    time.Time
+	gate         *gate
+	sessions     *logSessions
+	execs        chan struct{} // holds one token for each command that runs
+	running      sync.WaitGroup
 	// keeping is held while desired state is written and adopted. It is taken
 	// before mu.
 	keeping sync.Mutex
@@ -72,21 +77,23 @@ type Agent struct {
 func New(identity Identity, store Store, capabilities Capabilities, options Options) *Agent {
 	options = options.withDefaults()
 	a := &Agent{
-		identity:   identity,
-		store:      store,
-		link:       capabilities.Link,
-		source:     capabilities.Source,
-		reporter:   capabilities.Reporter,
-		commands:   capabilities.Commands,
-		options:    options,
-		log:        options.Logger,
-		startedAt:  time.Now(),
-		gate:       newGate(options.MaxConcurrent),
-		sessions:   newLogSessions(),
-		reportBell: make(chan struct{}, 1),
-		beatBell:   make(chan struct{}, 1),
-		keepBell:   make(chan struct{}, 1),
-		tasks:      map[contracts.DeploymentName]*task{},
+		identity:     identity,
+		store:        store,
+		link:         capabilities.Link,
+		source:       capabilities.Source,
+		reporter:     capabilities.Reporter,
+		commands:     capabilities.Commands,
+		hostCommands: capabilities.HostCommands,
+		options:      options,
+		log:          options.Logger,
+		startedAt:    time.Now(),
+		gate:         newGate(options.MaxConcurrent),
+		sessions:     newLogSessions(),
+		execs:        make(chan struct{}, maxExecs),
+		reportBell:   make(chan struct{}, 1),
+		beatBell:     make(chan struct{}, 1),
+		keepBell:     make(chan struct{}, 1),
+		tasks:        map[contracts.DeploymentName]*task{},
 	}
 	a.acceptance.identity = identity
 	for _, runtime := range capabilities.Runtimes {

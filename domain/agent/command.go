@@ -22,9 +22,7 @@ func (a *Agent) handle(ctx context.Context, verb contracts.Verb, request []byte)
 	case contracts.VerbLogs:
 		return answer(request, func(r contracts.LogsRequest) (contracts.Document, error) { return a.logs(ctx, r) })
 	case contracts.VerbExec:
-		return answer(request, func(contracts.ExecRequest) (contracts.Document, error) {
-			return nil, domain.Errorf(domain.ErrUnsupported, "this agent cannot run commands")
-		})
+		return answer(request, func(r contracts.ExecRequest) (contracts.Document, error) { return a.exec(ctx, r) })
 	default:
 		return domain.Answer(nil, domain.Errorf(domain.ErrUnsupported, "this agent (version %q) does not know the command", a.options.Version))
 	}

@@ -69,15 +69,6 @@ func TestReportCommandSendsInfoAndReport(t *testing.T) {
 	})
 }
 
-func TestExecIsRefused(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		b.start()
-		_, err := call[contracts.ExecResult](b, contracts.VerbExec, contracts.ExecRequest{Command: []string{"true"}, Timeout: contracts.Duration(time.Second)})
-		require.ErrorIs(t, err, domain.ErrUnsupported)
-		assert.EqualError(t, err, "this agent cannot run commands")
-	})
-}
-
 func TestMalformedAndUnknownCommands(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.start()

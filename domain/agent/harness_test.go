@@ -88,7 +88,7 @@ func (b *bench) begin() {
 	b.agent = agent.New(
 		agent.Identity{Device: deviceID, TrustedKeys: []ed25519.PublicKey{publicOf(b.key)}},
 		b.store,
-		agent.Capabilities{Source: b.link, Reporter: b.reporter, Link: b.link, Commands: b.link, Runtimes: b.runtimes},
+		agent.Capabilities{Source: b.link, Reporter: b.reporter, Link: b.link, Commands: b.link, Runtimes: b.runtimes, HostCommands: memory.HostCommands{}},
 		b.options,
 	)
 	b.stop, b.done = cancel, make(chan error, 1)

@@ -28,6 +28,8 @@ type Options struct {
 	// MaxConcurrent is how many Apply and Remove calls may begin at the same
 	// time; default 8. A call that takes long does not count any more.
 	MaxConcurrent int
+	// Exec is which commands may be run from afar; default ExecNone.
+	Exec ExecPolicy
 	// Jitter returns random numbers in [0,1); default rand.Float64. It is called
 	// from several goroutines.
 	Jitter func() float64
