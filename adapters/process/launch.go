@@ -138,7 +138,8 @@ func cause(err error) error {
 	return err
 }
 
-// environment is minimal: the agent's own may hold its secrets.
+// environment is minimal: the agent's own may hold its secrets. It has a mark
+// unless that is empty.
 func environment(declared map[string]string, home, mark string) []string {
 	variables := map[string]string{"PATH": defaultPath, "HOME": home, "LANG": "C.UTF-8"}
 	for _, name := range []string{"PATH", "HOME", "LANG", "TZ"} {
@@ -147,7 +148,9 @@ func environment(declared map[string]string, home, mark string) []string {
 		}
 	}
 	maps.Copy(variables, declared)
-	variables[markVariable] = mark
+	if variables[markVariable] = mark; mark == "" {
+		delete(variables, markVariable)
+	}
 	list := make([]string, 0, len(variables))
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		list = append(list, name+"="+variables[name])
