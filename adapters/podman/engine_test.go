@@ -42,6 +42,7 @@ func testEngine(t *testing.T, product podmantest.Product) {
 		{"LogsFollow", testLogsFollow},
 		{"Watch", testWatch},
 		{"Secrets", testSecrets},
+		{"Commands", testCommands},
 		{"Conformance", testConformance},
 		{"EngineDown", testEngineDown},
 		{"Reboot", testReboot},

@@ -4,8 +4,10 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"syscall"
@@ -36,6 +38,10 @@ func main() {
 //	stop PATH    wait for a signal, print its name, make a file unless PATH is
 //	             "_", end with 0
 //	ignore _     ignore SIGTERM, for ever
+//	say TEXT     write it to standard output, without a line end
+//	flood N      write N bytes
+//	family WORD  start itself as a child with the word, write "ready", ignore
+//	             SIGTERM, for ever
 func run(words []string) error {
 	for ; len(words) >= 2; words = words[2:] {
 		if err := do(words[0], words[1]); err != nil {
@@ -110,11 +116,28 @@ func do(verb, value string) error {
 		for {
 			fmt.Println("ignored", <-caught)
 		}
+	case "say":
+		fmt.Print(value)
+	case "flood":
+		_, err := io.CopyN(os.Stdout, zeroes{}, int64(number))
+		return err
+	case "family":
+		signal.Ignore(syscall.SIGTERM)
+		child := exec.Command("/proc/self/exe", "ignore", value)
+		if err := child.Start(); err != nil {
+			return err
+		}
+		fmt.Println("ready")
+		return child.Wait()
 	default:
 		return fmt.Errorf("unknown")
 	}
 	return nil
 }
+
+type zeroes struct{}
+
+func (zeroes) Read(p []byte) (int, error) { return len(p), nil }
 
 func serve(port string) error {
 	listener, err := net.Listen("tcp", ":"+port)
