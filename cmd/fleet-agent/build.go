@@ -57,20 +57,26 @@ func build(ctx context.Context, c config.Config, version string, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	host, err := hostCommands(c)
+	if err != nil {
+		return nil, err
+	}
 	started := time.Now()
 	d.engine = agent.New(
 		agent.Identity{Device: c.Device, TrustedKeys: trusted},
 		store,
 		agent.Capabilities{
-			Source:   nats.NewDesiredStateSource(d.conn, c.Device),
-			Reporter: nats.NewObservedStateReporter(d.conn, c.Device),
-			Link:     d.conn,
-			Commands: nats.NewCommandServer(d.conn, c.Device),
-			Runtimes: runtimes,
+			Source:       nats.NewDesiredStateSource(d.conn, c.Device),
+			Reporter:     nats.NewObservedStateReporter(d.conn, c.Device),
+			Link:         d.conn,
+			Commands:     nats.NewCommandServer(d.conn, c.Device),
+			Runtimes:     runtimes,
+			HostCommands: host,
 		},
 		agent.Options{
 			Version: version,
 			Logger:  log,
+			Exec:    c.Commands.Exec,
 			Info:    func() contracts.DeviceInfo { return deviceInfo(c, version, started, runtimes) },
 		},
 	)

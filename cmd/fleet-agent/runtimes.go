@@ -10,6 +10,8 @@ import (
 	"github.com/nationtech/harmony-fleet/adapters/podman"
 	"github.com/nationtech/harmony-fleet/adapters/process"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
+	"github.com/nationtech/harmony-fleet/domain"
+	"github.com/nationtech/harmony-fleet/domain/agent"
 )
 
 // Directories of the runtimes, below the state directory.
@@ -40,4 +42,16 @@ func openContainers(ctx context.Context, c config.Config, log *slog.Logger) (*po
 		return nil, fmt.Errorf("container runtime: %w", err)
 	}
 	return containers, nil
+}
+
+// hostCommands returns who runs commands on this host, nil when nobody shall.
+func hostCommands(c config.Config) (domain.CommandRunner, error) {
+	if c.Commands.Exec != agent.ExecAll {
+		return nil, nil
+	}
+	host, err := process.NewHostCommands()
+	if err != nil {
+		return nil, fmt.Errorf("commands on the host: %w", err)
+	}
+	return host, nil
 }

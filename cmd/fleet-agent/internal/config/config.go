@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/domain/agent"
 )
 
 // DefaultPath is where a packaged agent finds its configuration.
@@ -36,6 +37,8 @@ type Config struct {
 	Process Process `toml:"process"`
 	// Podman is the runtime of containers, on Podman or Docker.
 	Podman Podman `toml:"podman"`
+	// Commands is what may be run from afar.
+	Commands Commands `toml:"commands"`
 }
 
 // Broker says how to reach the fleet's message broker.
@@ -82,6 +85,14 @@ type Podman struct {
 	Owner string `toml:"owner"`
 	// PullTimeout bounds the pull of one image, such as "30m"; empty for 1h.
 	PullTimeout Duration `toml:"pull_timeout"`
+}
+
+// Commands configures what `fleet exec` may run.
+type Commands struct {
+	// Exec is "none" (default), "workloads" for commands in the services of
+	// deployments, or "all" for commands on the host as well, with the agent's
+	// rights.
+	Exec agent.ExecPolicy `toml:"exec"`
 }
 
 // Duration is a length of time, written as "90s" or "1h30m".
@@ -163,6 +174,11 @@ func (c Config) check() error {
 	}
 	if c.Log.Format != "" && c.Log.Format != "text" && c.Log.Format != "json" {
 		return fmt.Errorf("log.format: %q is unknown: use text or json", c.Log.Format)
+	}
+	switch c.Commands.Exec {
+	case "", agent.ExecNone, agent.ExecWorkloads, agent.ExecAll:
+	default:
+		return fmt.Errorf("commands.exec: %q is unknown: use none, workloads or all", c.Commands.Exec)
 	}
 	for key, path := range map[string]string{"podman.socket": c.Podman.Socket, "podman.auth_file": c.Podman.AuthFile} {
 		if path != "" && !filepath.IsAbs(path) {

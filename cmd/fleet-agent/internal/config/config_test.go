@@ -54,6 +54,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		"no servers":        {"device = \"a\"\nstate_dir = \"/x\"\nsigning_keys = [\"" + key + "\"]\n", "broker.servers:"},
 		"bad duration":      {good + "\n[podman]\npull_timeout = \"soon\"\n", "not a duration"},
 		"relative socket":   {good + "\n[podman]\nsocket = \"x.sock\"\n", "podman.socket:"},
+		"bad exec":          {good + "\n[commands]\nexec = \"yes\"\n", "commands.exec: \"yes\" is unknown: use none, workloads or all"},
 		"bad level":         {good + "format = \"xml\"\n", "log.format:"},
 	}
 	for name, c := range cases {
