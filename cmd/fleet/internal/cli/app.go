@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,17 @@ func (a *App) Contexts() (*contexts.Store, error) {
 		return nil, err
 	}
 	return contexts.NewStore(dir), nil
+}
+
+// Actor names who runs the program, for the audit: "cli:<user>". It is what the
+// user's computer says, not what the broker checked.
+func (a *App) Actor() string {
+	for _, name := range []string{"SUDO_USER", "USER", "LOGNAME"} {
+		if user, _ := a.getenv(name); user != "" {
+			return "cli:" + user
+		}
+	}
+	return fmt.Sprintf("cli:uid-%d", os.Getuid())
 }
 
 // Session is a connection to the chosen fleet.

@@ -19,6 +19,24 @@ const (
 	exitInterrupted = 130
 )
 
+// Code is an exit code of a command that has its own, as an error. Err says
+// what went wrong; nil when there is nothing to say.
+type Code struct {
+	Code int
+	Err  error
+}
+
+// Error is Err's text.
+func (c *Code) Error() string {
+	if c.Err == nil {
+		return fmt.Sprintf("exit code %d", c.Code)
+	}
+	return c.Err.Error()
+}
+
+// Unwrap returns Err.
+func (c *Code) Unwrap() error { return c.Err }
+
 // usageError is a mistake on the command line.
 type usageError struct{ cause error }
 
@@ -32,13 +50,19 @@ func Usage(err error) error { return &usageError{cause: err} }
 func Usagef(format string, args ...any) error { return Usage(fmt.Errorf(format, args...)) }
 
 // Execute runs a command with the given arguments and returns the exit code: 0
-// done, 1 failed, 2 mistake on the command line, 130 interrupted.
+// done, 1 failed, 2 mistake on the command line, 130 interrupted, or a Code.
 func Execute(ctx context.Context, root *cobra.Command, args []string, stderr io.Writer) int {
 	prepare(root)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
+	}
+	if own, ok := errors.AsType[*Code](err); ok {
+		if own.Err != nil {
+			_, _ = fmt.Fprintln(stderr, "Error: "+own.Error())
+		}
+		return own.Code
 	}
 	if ctx.Err() != nil {
 		_, _ = fmt.Fprintln(stderr, "interrupted")

@@ -324,6 +324,17 @@ func TestUsage(t *testing.T) {
 		"delete deployment":                    "which deployment?",
 		"logs paris-01":                        "DEVICE/DEPLOYMENT",
 		"logs Paris/web":                       "DNS-1123",
+		"exec":                                 "name one device",
+		"exec paris-01":                        "after --",
+		"exec paris-01 uname":                  "put -- before the command",
+		"exec paris-01 --":                     "after --",
+		"exec paris-01 lyon-01 -- uname":       "name one device",
+		"exec Paris -- uname":                  "DNS-1123",
+		"exec a/b/c/d -- uname":                "DEVICE/DEPLOYMENT/SERVICE",
+		"exec a/ -- uname":                     "deployment: must not be empty",
+		"exec a/b/ -- uname":                   "no service",
+		"exec a --timeout 1h -- uname":         "--timeout",
+		"exec a -o wide -- uname":              "-o",
 		"ping":                                 "device",
 		"ping -c 0 a":                          "--count",
 		"version --nope":                       "unknown flag: --nope; see `fleet version --help`",
@@ -345,7 +356,7 @@ func TestHelpHasExamplesEverywhere(t *testing.T) {
 	x := newTerminal(t)
 	for _, command := range []string{
 		"", "apply", "get", "describe", "delete", "label", "rollout", "rollout status", "rollout history", "rollout undo",
-		"logs", "ping", "reconcile", "status", "version", "context", "context list", "context use", "context show",
+		"logs", "exec", "ping", "reconcile", "status", "version", "context", "context list", "context use", "context show",
 	} {
 		help := x.ok(append(strings.Fields(command), "--help")...)
 		assert.Contains(t, help, "Examples:\n  ", command)
@@ -366,6 +377,8 @@ func TestCompletion(t *testing.T) {
 		"rollout status ":       "hello\n",
 		"logs a1/":              "a1/hello\n",
 		"logs ":                 "a1/\na2/\n",
+		"exec a1/":              "a1/hello\n",
+		"exec ":                 "a1\na2\n",
 		"delete ":               "deployments\ndevices\n",
 		"get events --kind Dev": "DeviceOnline\n",
 	} {

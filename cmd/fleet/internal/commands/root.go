@@ -22,7 +22,8 @@ func New(app *cli.App, version string) *cobra.Command {
 Which fleet is chosen by --server or --context, else by FLEET_NATS_URL or
 FLEET_CONTEXT, else by the current context.
 
-Exit codes: 0 done, 1 failed, 2 mistake on the command line, 130 interrupted.`,
+Exit codes: 0 done, 1 failed, 2 mistake on the command line, 130 interrupted;
+` + "`fleet exec`" + ` has the code of what it ran, and 255 for its own failures.`,
 		Example: `  # A local fleet to try things out, until Ctrl-C
   fleet dev
 
@@ -37,7 +38,7 @@ Exit codes: 0 done, 1 failed, 2 mistake on the command line, 130 interrupted.`,
 	app.RegisterFlags(root.PersistentFlags())
 	root.AddCommand(
 		newApplyCommand(app), newGetCommand(app), newDescribeCommand(app), newDeleteCommand(app),
-		newLabelCommand(app), newRolloutCommand(app), newLogsCommand(app), newPingCommand(app),
+		newLabelCommand(app), newRolloutCommand(app), newLogsCommand(app), newExecCommand(app), newPingCommand(app),
 		newReconcileCommand(app), newStatusCommand(app), newContextCommand(app), newVersionCommand(version),
 	)
 	return root

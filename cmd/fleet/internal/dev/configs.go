@@ -26,6 +26,9 @@ nkey_file = %q
 [podman]
 disabled = %t
 owner = %q
+
+[commands]
+exec = "all"
 `, m.id, d.state(), signingKey, server, d.nkey(), !containers, owner(m))
 	return os.WriteFile(d.config(), []byte(text), 0o600)
 }
