@@ -152,6 +152,9 @@ func TestEventRules(t *testing.T) {
 	for _, kind := range EventKinds() {
 		cases = append(cases, accepted[Event]{string(kind), func(s e) { s.Kind = kind }})
 	}
+	for _, kind := range []EventKind{EventAccessDenied, EventEnrollmentRefused} {
+		cases = append(cases, accepted[Event]{"about a stranger: " + string(kind), func(s e) { s.Kind, s.Device, s.Deployment = kind, "", "" }})
+	}
 	checkAccepted(t, valid, cases)
 }
 

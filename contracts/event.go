@@ -60,7 +60,8 @@ func (k EventKind) Validate() error {
 type Event struct {
 	Time time.Time `json:"time"`
 	Kind EventKind `json:"kind"`
-	// Device and Deployment say what it happened to; at least one is set.
+	// Device and Deployment say what it happened to; at least one is set, but in
+	// a refusal of somebody who is not known to be a device.
 	Device     DeviceID       `json:"device,omitempty"`
 	Deployment DeploymentName `json:"deployment,omitempty"`
 	// Reason is one word, such as a Reason or a RefusalReason.
@@ -71,13 +72,25 @@ type Event struct {
 	Actor string `json:"actor,omitempty"`
 }
 
+// aboutNobody is the last token of the subject of an event about a stranger.
+const aboutNobody = "unknown"
+
 // About returns the last token of the event's subject: the device, or the
-// deployment when no device is concerned.
+// deployment when no device is concerned, or "unknown".
 func (e Event) About() string {
-	if e.Device != "" {
+	switch {
+	case e.Device != "":
 		return string(e.Device)
+	case e.Deployment != "":
+		return string(e.Deployment)
+	default:
+		return aboutNobody
 	}
-	return string(e.Deployment)
+}
+
+// mayBeAboutNobody holds for refusals: whom they refused may be unknown.
+func (k EventKind) mayBeAboutNobody() bool {
+	return k == EventAccessDenied || k == EventEnrollmentRefused
 }
 
 // Validate checks the kind, the names and the length of texts.
@@ -85,7 +98,7 @@ func (e Event) Validate() error {
 	if err := e.Kind.Validate(); err != nil {
 		return in("kind", err)
 	}
-	if e.Device == "" && e.Deployment == "" {
+	if e.Device == "" && e.Deployment == "" && !e.Kind.mayBeAboutNobody() {
 		return invalid("device", "device or deployment must be set")
 	}
 	if e.Device != "" {
