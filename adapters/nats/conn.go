@@ -24,6 +24,10 @@ type Conn struct {
 	dialer *dialer
 	ready  atomic.Bool // nc is set
 	closed chan struct{}
+	// tokens is nil for other credentials.
+	tokens    *tokenKeeper
+	stopRenew context.CancelFunc
+	renewing  sync.WaitGroup
 
 	mu    sync.Mutex
 	state domain.LinkState
@@ -49,6 +53,10 @@ func Connect(ctx context.Context, config Config) (*Conn, error) {
 	var connecting atomic.Bool
 	connecting.Store(config.FailFast)
 	c.dialer = newDialer(ctx, !config.FailFast, connecting.Load)
+	if config.Credential.source != nil {
+		c.tokens = &tokenKeeper{source: config.Credential.source}
+		c.dialer.prepare = c.tokens.prepare
+	}
 	options, err := c.options(config)
 	if err != nil {
 		c.dialer.stop()
@@ -67,6 +75,7 @@ func Connect(ctx context.Context, config Config) (*Conn, error) {
 	}
 	c.nc = nc
 	c.ready.Store(true)
+	c.keepTokens(ctx)
 	if c.js, err = jetstream.New(nc); err != nil {
 		c.Close()
 		return nil, domain.WrapError(domain.ErrInvalid, err, "JetStream context")
@@ -90,6 +99,8 @@ func connectError(ctx context.Context, err, dial error) error {
 		err = errors.Join(err, dial)
 	}
 	switch kind := kindOf(err); {
+	case errors.Is(err, errNoToken):
+		return domain.WrapError(kind, dial, "cannot connect to the broker")
 	case errors.Is(kind, domain.ErrUnauthenticated):
 		return domain.WrapError(kind, err, "the broker refused the credential: check which one is used, and that the broker knows it")
 	default:
@@ -100,6 +111,8 @@ func connectError(ctx context.Context, err, dial error) error {
 // Close sends what is under way, ends all subscriptions and disconnects. It
 // blocks for a few seconds at most.
 func (c *Conn) Close() {
+	c.stopRenew()
+	defer c.renewing.Wait()
 	if !c.isConnected() || c.nc.Drain() != nil {
 		c.dialer.stop()
 		c.nc.Close()

@@ -12,6 +12,7 @@ import (
 // authentication.
 type Credential struct {
 	option func() (nats.Option, error)
+	source TokenSource
 }
 
 // SeedFile authenticates by the nkey whose seed is in a file. The file is read

@@ -21,6 +21,8 @@ type dialer struct {
 	// dial honours stop.
 	dial   func(network, address string) (net.Conn, error)
 	cancel context.CancelFunc
+	// prepare is called before each dial, and its error fails it; nil for none.
+	prepare func(context.Context) error
 
 	mu      sync.Mutex
 	held    bool
@@ -33,19 +35,22 @@ type dialer struct {
 // true, and with stop at any time. A held one refuses to dial until released.
 func newDialer(ctx context.Context, held bool, dialing func() bool) *dialer {
 	lifetime, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	return &dialer{
-		held:   held,
-		cancel: cancel,
-		dial: func(network, address string) (net.Conn, error) {
-			until, done := context.WithCancel(lifetime)
-			defer done()
-			if dialing() {
-				defer context.AfterFunc(ctx, done)()
+	d := &dialer{held: held, cancel: cancel}
+	d.dial = func(network, address string) (net.Conn, error) {
+		until, done := context.WithCancel(lifetime)
+		defer done()
+		if dialing() {
+			defer context.AfterFunc(ctx, done)()
+		}
+		if d.prepare != nil {
+			if err := d.prepare(until); err != nil {
+				return nil, err
 			}
-			netDialer := net.Dialer{Timeout: dialTimeout}
-			return netDialer.DialContext(until, network, address)
-		},
+		}
+		netDialer := net.Dialer{Timeout: dialTimeout}
+		return netDialer.DialContext(until, network, address)
 	}
+	return d
 }
 
 // Dial is called by nats.go, which holds its own lock meanwhile.

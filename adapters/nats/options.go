@@ -45,6 +45,8 @@ type Config struct {
 	// is none, as a command line wants it. Otherwise Connect returns at once and
 	// the connection is tried for until Close.
 	FailFast bool
+	// ReconnectWait is the shortest pause before a reconnection; zero is 500ms.
+	ReconnectWait time.Duration
 	// ReconnectJitter spreads reconnections over this time, so that a restarted
 	// broker is not overrun; zero is 10s. It should be at least the number of
 	// clients divided by the connections per second that the broker can take.
@@ -66,7 +68,7 @@ func (c *Conn) options(config Config) ([]nats.Option, error) {
 	if err := checkServers(config.Servers); err != nil {
 		return nil, err
 	}
-	jitter := cmp.Or(config.ReconnectJitter, defaultJitter)
+	wait, jitter := cmp.Or(config.ReconnectWait, reconnectWait), cmp.Or(config.ReconnectJitter, defaultJitter)
 	options := []nats.Option{
 		nats.Name(config.Name),
 		nats.Timeout(handshakeTimeout),
@@ -75,7 +77,7 @@ func (c *Conn) options(config Config) ([]nats.Option, error) {
 			if c.dialer.release() {
 				return 0
 			}
-			return reconnectWait + rand.N(jitter) //nolint:gosec // spreads load, guards nothing
+			return wait + rand.N(jitter) //nolint:gosec // spreads load, guards nothing
 		}),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
@@ -104,6 +106,9 @@ func (c *Conn) options(config Config) ([]nats.Option, error) {
 			return nil, err
 		}
 		options = append(options, nats.RootCAs(config.CAFile))
+	}
+	if c.tokens != nil {
+		options = append(options, nats.TokenHandler(c.tokens.value))
 	}
 	if config.Credential.option != nil {
 		credential, err := config.Credential.option()
