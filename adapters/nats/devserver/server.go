@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/nationtech/harmony-fleet/adapters/nats"
 	"github.com/nationtech/harmony-fleet/contracts"
 )
 
@@ -52,7 +53,28 @@ func New(options Options) (*Server, error) {
 		return nil, fmt.Errorf("broker: name the directory of its store")
 	}
 	users := newUsers(options)
-	ns, err := server.NewServer(serverOptions(options, users))
+	return start(serverOptions(options, users), users)
+}
+
+// NewWithCallout starts a broker that admits clients through an auth callout,
+// from the very text that a broker of its own would read, and returns once it
+// takes connections. A negative port takes a free one. Run must be called to
+// end it.
+func NewWithCallout(config nats.ServerConfig) (*Server, error) {
+	text, err := config.Conf()
+	if err != nil {
+		return nil, err
+	}
+	options := &server.Options{}
+	if err := options.ProcessConfigString(text); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	embed(options)
+	return start(options, nil)
+}
+
+func start(options *server.Options, users *users) (*Server, error) {
+	ns, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
@@ -87,7 +109,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // AddDevice lets a device connect with the public nkey, in place of any other
-// it had. It disturbs no connection.
+// it had. It disturbs no connection. It is for a broker without a callout.
 func (s *Server) AddDevice(device contracts.DeviceID, publicKey string) {
 	s.users.setDevice(device, publicKey)
 }
@@ -97,7 +119,7 @@ func serverOptions(o Options, users *users) *server.Options {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	return &server.Options{
+	options := &server.Options{
 		ServerName:                 "fleet-dev",
 		Host:                       o.Host,
 		Port:                       port,
@@ -106,11 +128,17 @@ func serverOptions(o Options, users *users) *server.Options {
 		SyncAlways:                 o.Sync,
 		CustomClientAuthentication: users,
 		AlwaysEnableNonce:          true,
-		// A client that is answered late, because thousands reconnect, must not be
-		// pinged before: it would give up and dial again.
-		AuthTimeout:           handshakeTimeout.Seconds(),
-		DisableShortFirstPing: true,
-		NoSigs:                true,
-		NoLog:                 true,
+		AuthTimeout:                handshakeTimeout.Seconds(),
 	}
+	embed(options)
+	return options
+}
+
+// embed sets what only a broker within a process can be set to.
+func embed(options *server.Options) {
+	// A client that is answered late, because thousands reconnect, must not be
+	// pinged before: it would give up and dial again.
+	options.DisableShortFirstPing = true
+	options.NoSigs = true
+	options.NoLog = true
 }

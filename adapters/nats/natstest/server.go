@@ -25,7 +25,10 @@ const patience = 30 * time.Second
 type Server struct {
 	tb      testing.TB
 	keys    string
-	options devserver.Options
+	plain   devserver.Options
+	options Options
+	// Callout is set with Options.Callout.
+	Callout *Callout
 
 	mu     sync.Mutex
 	server *devserver.Server
@@ -39,18 +42,33 @@ type Options struct {
 	Sync bool
 	// Bare leaves out the streams.
 	Bare bool
+	// Callout admits devices by tokens, through an auth callout, instead of nkeys
+	// that the broker knows.
+	Callout bool
+	// CalloutOptions are those of the callout.
+	CalloutOptions nats.CalloutOptions
+	// PlainCallout leaves the encryption of the callout's exchange out.
+	PlainCallout bool
+	// TLS serves clients with TLS; callout only.
+	TLS *nats.ServerTLS
+	// CAFile is what clients trust then.
+	CAFile string
 }
 
 // Start starts a broker with the fleet's streams on a free port of loopback.
 func Start(tb testing.TB, options Options) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, keys: tb.TempDir()}
-	s.options = devserver.Options{
-		StoreDir:     tb.TempDir(),
-		Operator:     s.key("operator"),
-		Unrestricted: []string{s.key("anyone")},
-		Devices:      map[contracts.DeviceID]string{},
-		Sync:         options.Sync,
+	s := &Server{tb: tb, keys: tb.TempDir(), options: options}
+	if options.Callout {
+		s.Callout = newCallout(s, options)
+	} else {
+		s.plain = devserver.Options{
+			StoreDir:     tb.TempDir(),
+			Operator:     s.key("operator"),
+			Unrestricted: []string{s.key("anyone")},
+			Devices:      map[contracts.DeviceID]string{},
+			Sync:         options.Sync,
+		}
 	}
 	s.Start()
 	tb.Cleanup(s.Stop)
@@ -58,6 +76,9 @@ func Start(tb testing.TB, options Options) *Server {
 		conn := s.Operator(tb)
 		require.NoError(tb, nats.Setup(tb.Context(), conn, nats.SetupOptions{}))
 		conn.Close()
+	}
+	if options.Callout && !options.Bare {
+		s.Callout.running, _ = s.Callout.Run(tb, s.Callout.Identity, options.CalloutOptions)
 	}
 	return s
 }
@@ -68,8 +89,6 @@ func (s *Server) key(user string) string {
 	require.NoError(s.tb, err)
 	return public
 }
-
-func (s *Server) seed(user string) string { return filepath.Join(s.keys, user+".nk") }
 
 // URL stays the same when the broker is stopped and started.
 func (s *Server) URL() string {
@@ -97,15 +116,26 @@ func (s *Server) Start() {
 	s.tb.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	server, err := devserver.New(s.options)
+	server, err := s.newServer()
 	require.NoError(s.tb, err)
 	address, err := url.Parse(server.URL())
 	require.NoError(s.tb, err)
-	s.options.Port, err = strconv.Atoi(address.Port())
+	port, err := strconv.Atoi(address.Port())
 	require.NoError(s.tb, err)
+	s.plain.Port = port
+	if s.Callout != nil {
+		s.Callout.Config.Port = port
+	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(s.tb.Context()))
 	s.server, s.stop, s.ended = server, stop, make(chan error, 1)
 	go func() { s.ended <- server.Run(ctx) }() // Stop waits for it
+}
+
+func (s *Server) newServer() (*devserver.Server, error) {
+	if s.Callout != nil {
+		return devserver.NewWithCallout(s.Callout.Config)
+	}
+	return devserver.New(s.plain)
 }
 
 // Restart is Stop and Start.
@@ -140,10 +170,14 @@ func (s *Server) Device(tb testing.TB, device contracts.DeviceID) *nats.Conn {
 func (s *Server) DeviceAt(tb testing.TB, device contracts.DeviceID, address string) *nats.Conn {
 	tb.Helper()
 	s.addDevice(device)
+	credential := nats.SeedFile(s.seed(deviceUser(device)))
+	if s.Callout != nil {
+		credential = nats.TokenCredential(&tokens{callout: s.Callout, device: device})
+	}
 	return s.connect(tb, nats.Config{
 		Servers:     []string{address},
 		Name:        "device " + string(device),
-		Credential:  nats.SeedFile(s.seed(deviceUser(device))),
+		Credential:  credential,
 		InboxPrefix: contracts.InboxPrefix(device),
 	})
 }
@@ -152,10 +186,14 @@ func deviceUser(device contracts.DeviceID) string { return "device-" + string(de
 
 func (s *Server) addDevice(device contracts.DeviceID) {
 	s.tb.Helper()
+	if s.Callout != nil {
+		s.Callout.register(device)
+		return
+	}
 	public := s.key(deviceUser(device))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.options.Devices[device] = public
+	s.plain.Devices[device] = public
 	s.server.AddDevice(device, public)
 }
 
@@ -163,6 +201,7 @@ func (s *Server) addDevice(device contracts.DeviceID) {
 func (s *Server) connect(tb testing.TB, config nats.Config) *nats.Conn {
 	tb.Helper()
 	config.ReconnectJitter = time.Millisecond
+	config.CAFile = s.options.CAFile
 	conn, err := nats.Connect(tb.Context(), config)
 	require.NoError(tb, err)
 	tb.Cleanup(conn.Close)
@@ -172,9 +211,13 @@ func (s *Server) connect(tb testing.TB, config nats.Config) *nats.Conn {
 	return conn
 }
 
-// Raw returns a connection of nats.go without restrictions.
+// Raw returns a connection of nats.go without restrictions; with a callout it
+// has the operator's.
 func (s *Server) Raw(tb testing.TB) *natsgo.Conn {
 	tb.Helper()
+	if s.Callout != nil {
+		return s.raw(tb, "operator")
+	}
 	return s.raw(tb, "anyone")
 }
 
@@ -183,6 +226,11 @@ func (s *Server) Raw(tb testing.TB) *natsgo.Conn {
 func (s *Server) RawDevice(tb testing.TB, device contracts.DeviceID, options ...natsgo.Option) *natsgo.Conn {
 	tb.Helper()
 	s.addDevice(device)
+	if s.Callout != nil {
+		conn, err := s.Callout.RawToken(tb, s.Callout.Token(device).Value, append(rawOptions(), options...)...)
+		require.NoError(tb, err)
+		return conn
+	}
 	return s.raw(tb, deviceUser(device), options...)
 }
 
@@ -190,14 +238,19 @@ func (s *Server) raw(tb testing.TB, user string, options ...natsgo.Option) *nats
 	tb.Helper()
 	credential, err := natsgo.NkeyOptionFromSeed(s.seed(user))
 	require.NoError(tb, err)
-	options = append([]natsgo.Option{
-		credential,
-		natsgo.MaxReconnects(-1),
-		natsgo.ReconnectWait(10 * time.Millisecond),
-		natsgo.ReconnectJitter(time.Millisecond, time.Millisecond),
-	}, options...)
+	options = append(append(rawOptions(), credential), options...)
 	conn, err := natsgo.Connect(s.URL(), options...)
 	require.NoError(tb, err)
 	tb.Cleanup(conn.Close)
 	return conn
 }
+
+func rawOptions() []natsgo.Option {
+	return []natsgo.Option{
+		natsgo.MaxReconnects(-1),
+		natsgo.ReconnectWait(10 * time.Millisecond),
+		natsgo.ReconnectJitter(time.Millisecond, time.Millisecond),
+	}
+}
+
+func (s *Server) seed(user string) string { return filepath.Join(s.keys, user+".nk") }
