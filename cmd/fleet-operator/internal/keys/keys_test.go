@@ -49,6 +49,7 @@ func TestLoadRefuses(t *testing.T) {
 	write := func(name string, data []byte, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.WriteFile(path, data, mode))
+		require.NoError(t, os.Chmod(path, mode)) // whatever the umask is
 		return path
 	}
 	elliptic, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
