@@ -91,24 +91,37 @@ func Sign(document []byte, key ed25519.PrivateKey) []byte {
 // SignAs is Sign with the key's ID already known. A publisher of a whole fleet
 // saves the hash.
 func SignAs(document []byte, keyID string, key ed25519.PrivateKey) []byte {
-	message := make([]byte, 0, len(signingDomain)+len(document))
-	message = append(append(message, signingDomain...), document...)
-	sig := ed25519.Sign(key, message)
+	// What is signed becomes the envelope where it lies: its prefix has room for
+	// the envelope's head.
+	out := make([]byte, 0, len(signingDomain)+len(document)+envelopeTailSize(keyID))
+	out = append(append(out, signingDomain...), document...)
+	sig := ed25519.Sign(key, out)
 
-	return envelope(document, keyID, sig)
+	out = out[len(signingDomain)-len(envelopeHead):]
+	copy(out, envelopeHead)
+	return appendEnvelopeTail(out, keyID, sig)
 }
 
-// envelope writes the document's bytes as they are: json.Marshal would compact
-// and escape them, and the signature would no longer fit.
-func envelope(document []byte, keyID string, sig []byte) []byte {
-	const head, middle, last, tail = `{"document":`, `,"signature":{"keyID":"`, `","sig":"`, `"}}`
-	size := len(head) + len(document) + len(middle) + len(keyID) + len(last) + base64.StdEncoding.EncodedLen(len(sig)) + len(tail)
-	out := make([]byte, 0, size)
-	out = append(append(out, head...), document...)
-	out = append(append(out, middle...), keyID...)
-	out = append(out, last...)
+// An envelope is the head, the document's bytes as they are, and the tail:
+// json.Marshal would compact and escape them, and the signature would no longer
+// fit.
+const (
+	envelopeHead   = `{"document":`
+	envelopeMiddle = `,"signature":{"keyID":"`
+	envelopeLast   = `","sig":"`
+	envelopeEnd    = `"}}`
+)
+
+func envelopeTailSize(keyID string) int {
+	const sig = (ed25519.SignatureSize + 2) / 3 * 4 // in base64
+	return len(envelopeMiddle) + len(keyID) + len(envelopeLast) + sig + len(envelopeEnd)
+}
+
+func appendEnvelopeTail(out []byte, keyID string, sig []byte) []byte {
+	out = append(append(out, envelopeMiddle...), keyID...)
+	out = append(out, envelopeLast...)
 	out = base64.StdEncoding.AppendEncode(out, sig)
-	return append(out, tail...)
+	return append(out, envelopeEnd...)
 }
 
 // Validate checks the envelope's form, not the signature itself.
@@ -132,7 +145,9 @@ func (s Signed) marshal() ([]byte, error) {
 	if !json.Valid(s.Document) {
 		return nil, invalid("document", "must be a JSON object")
 	}
-	return envelope(s.Document, s.Signature.KeyID, s.Signature.Sig), nil
+	out := make([]byte, 0, len(envelopeHead)+len(s.Document)+envelopeTailSize(s.Signature.KeyID))
+	out = append(append(out, envelopeHead...), s.Document...)
+	return appendEnvelopeTail(out, s.Signature.KeyID, s.Signature.Sig), nil
 }
 
 // Verify checks the signature against the trusted keys and returns nil,

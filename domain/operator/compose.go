@@ -106,13 +106,16 @@ func (d *draft) check() error {
 	return nil
 }
 
-// sign puts the generation in and returns the signed envelope and the name of
-// the document in it.
-func (c *composer) sign(d *draft, generation uint64) ([]byte, digest) {
-	document := make([]byte, 0, len(d.text)+32)
-	document = append(document, d.text[:d.split]...)
-	document = appendGeneration(document, generation)
-	document = append(document, d.text[d.split:]...)
+// complete returns the document with its generation, in the given buffer, which
+// it grows when it must.
+func (d *draft) complete(buffer []byte, generation uint64) []byte {
+	buffer = append(buffer[:0], d.text[:d.split]...)
+	buffer = appendGeneration(buffer, generation)
+	return append(buffer, d.text[d.split:]...)
+}
+
+// sign returns the signed envelope and the name of the document in it.
+func (c *composer) sign(document []byte) ([]byte, digest) {
 	return contracts.SignAs(document, c.keyID, c.key), parseDigest(contracts.DocumentDigest(document))
 }
 

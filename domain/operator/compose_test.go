@@ -48,7 +48,7 @@ func TestDocumentsHaveTheBytesOfContracts(t *testing.T) {
 		}
 		content := c.end(draft)
 		require.NoError(t, draft.check())
-		envelope, name := c.sign(draft, want.Generation)
+		envelope, name := c.sign(draft.complete(nil, want.Generation))
 		signed, err := contracts.Decode[contracts.Signed](envelope)
 		require.NoError(t, err)
 		encoded, err := contracts.Encode(want)
@@ -88,12 +88,12 @@ func TestADocumentIsReadOnlyWhenItIsOurs(t *testing.T) {
 	c := composerForTests()
 	draft := begin(nil, "d1")
 	c.end(draft)
-	envelope, _ := c.sign(draft, 3)
+	envelope, _ := c.sign(draft.complete(nil, 3))
 	for name, edit := range map[string]func(*domain.DesiredDocument){
 		"another device's": func(d *domain.DesiredDocument) { d.Device = "d2" },
 		"another key's": func(d *domain.DesiredDocument) {
 			other := newComposer(ed25519.NewKeyFromSeed([]byte("another seed of thirty-two bytes")), "", time.Minute)
-			d.Envelope, _ = other.sign(draft, 3)
+			d.Envelope, _ = other.sign(draft.complete(nil, 3))
 		},
 		"another text": func(d *domain.DesiredDocument) {
 			d.Envelope = []byte(`{"document":{"device":"d1"},` + string(d.Envelope[len(`{"document":`)+draft.split:]))
@@ -121,7 +121,7 @@ func TestDraftsRefuseWhatDevicesCouldNotRead(t *testing.T) {
 			require.NoError(t, draft.add(spec.handle, 1, func(out []byte) ([]byte, error) { return spec.appendEntry(out, "d1", nil, true) }))
 		}
 		c.end(draft)
-		envelope, _ := c.sign(draft, 1)
+		envelope, _ := c.sign(draft.complete(nil, 1))
 		_, err := c.read(domain.DesiredDocument{Device: "d1", Envelope: envelope})
 		assert.Equal(t, err == nil, draft.check() == nil, "%d deployments: %v", count, err)
 		assert.Equal(t, count <= maxEntries, err == nil)

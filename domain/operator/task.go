@@ -64,7 +64,8 @@ type outcome struct {
 type publisher struct {
 	composer *composer
 	store    domain.DesiredStatePublisher
-	buffer   []byte
+	// buffer is of the draft, document of the same with its generation.
+	buffer, document []byte
 }
 
 // do composes the documents of all tasks and stores those that changed.
@@ -81,15 +82,19 @@ func (p *publisher) do(ctx context.Context, tasks []task) []outcome {
 			outcomes[i] = outcome{device: tasks[i].device, stored: tasks[i].stored, inDoubt: true, err: down}
 			continue
 		}
-		write, record := p.compose(ctx, &tasks[i], &outcomes[i])
+		write, written := p.compose(ctx, &tasks[i], &outcomes[i])
 		if errors.Is(outcomes[i].err, domain.ErrUnavailable) {
 			down = outcomes[i].err
 		}
 		if write == nil {
 			continue
 		}
+		if documents == nil { // most batches of a restart write nothing
+			left := len(tasks) - i
+			documents, next, owners = make([]domain.DesiredDocument, 0, left), make([]record, 0, left), make([]int, 0, left)
+		}
 		documents = append(documents, domain.DesiredDocument{Device: tasks[i].id, Envelope: write, Revision: outcomes[i].stored.revision})
-		next = append(next, record)
+		next = append(next, written)
 		owners = append(owners, i)
 	}
 	if len(documents) == 0 {
@@ -157,7 +162,8 @@ func (p *publisher) compose(ctx context.Context, t *task, o *outcome) ([]byte, r
 		o.err = domain.Errorf(domain.ErrInvalid, "the device says that it applied generation %d; there is none above it", t.applied)
 		return nil, record{}
 	}
-	envelope, name := p.composer.sign(d, generation)
+	p.document = d.complete(p.document, generation)
+	envelope, name := p.composer.sign(p.document)
 	return envelope, record{generation: generation, content: content, digest: name, entries: d.entries}
 }
 
