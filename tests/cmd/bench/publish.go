@@ -39,6 +39,7 @@ func (b *bench) publishOn(ctx context.Context, dir string, sync bool) (err error
 		return err
 	}
 
+	used, here := rig.operatorCPU(), ownCPU()
 	began := time.Now()
 	if _, _, err := domain.ApplyDeployment(ctx, rig.deployments, benchDeployment()); err != nil {
 		return err
@@ -48,14 +49,21 @@ func (b *bench) publishOn(ctx context.Context, dir string, sync bool) (err error
 		return err
 	}
 	ours := time.Since(began)
+	used, here = rig.operatorCPU()-used, ownCPU()-here
 	envelopes, err := rig.envelopes(ctx)
 	if err != nil {
 		return err
 	}
+	// The operator must not see it.
+	if err := rig.stopOperator(); err != nil {
+		return err
+	}
+	rawHere := ownCPU()
 	raw, err := rig.publishRaw(ctx, envelopes)
 	if err != nil {
 		return err
 	}
+	rawHere = ownCPU() - rawHere
 	label := "written to memory first"
 	if sync {
 		label = "synced to the disk"
@@ -63,6 +71,10 @@ func (b *bench) publishOn(ctx context.Context, dir string, sync bool) (err error
 	perSecond := func(took time.Duration) float64 { return float64(b.devices) / took.Seconds() }
 	b.figure(fmt.Sprintf("desired state, %d devices, %s", b.devices, label), "%.0f/s composed, signed and stored in %.2f s, %d bytes each", perSecond(ours), ours.Seconds(), bytes/b.devices)
 	b.figure("  the same bytes by raw pipelined publishes", "%.0f/s in %.2f s", perSecond(raw), raw.Seconds())
+	// Unlike the ratio of the rates, this hardly depends on what else the machine does.
+	each := func(took time.Duration) float64 { return float64(took.Microseconds()) / float64(b.devices) }
+	b.figure("  processor time for one", "%.0f µs in the operator and %.0f µs in the broker; raw %.0f µs in broker and client",
+		each(used), each(here), each(rawHere))
 	if !sync {
 		// Fleets run on the other kind of broker; see docs/adr/008-durability.md.
 		b.figure("  ratio", "%.2f of raw", perSecond(ours)/perSecond(raw))
