@@ -33,6 +33,9 @@ type terminal struct {
 	connectError error
 }
 
+// elsewhere is where the clocks of devices and operator are; the output is in UTC.
+var elsewhere = time.FixedZone("elsewhere", 5*60*60+45*60)
+
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
 	return &terminal{t: t, fleet: memory.New(), env: map[string]string{
@@ -132,7 +135,7 @@ func (x *terminal) says(id contracts.DeviceID, deployments ...contracts.Deployme
 
 func running(name contracts.DeploymentName) contracts.DeploymentReport {
 	return contracts.DeploymentReport{
-		Name: name, Generation: 1, Phase: contracts.PhaseRunning, Since: time.Now(),
+		Name: name, Generation: 1, Phase: contracts.PhaseRunning, Since: time.Now().In(elsewhere),
 		Services: []contracts.ServiceReport{{Name: "a", State: contracts.ServiceRunning, Restarts: 2, PID: 42}},
 	}
 }
@@ -140,7 +143,7 @@ func running(name contracts.DeploymentName) contracts.DeploymentReport {
 func failing(name contracts.DeploymentName) contracts.DeploymentReport {
 	return contracts.DeploymentReport{
 		Name: name, Generation: 1, Phase: contracts.PhaseFailed, Reason: contracts.ReasonCrashLoop,
-		Message: "exit code 3", Since: time.Now(),
+		Message: "exit code 3", Since: time.Now().In(elsewhere),
 	}
 }
 
@@ -148,7 +151,7 @@ func failing(name contracts.DeploymentName) contracts.DeploymentReport {
 func (x *terminal) status(name contracts.DeploymentName, s contracts.DeploymentStatus, conditions ...contracts.ConditionType) {
 	x.t.Helper()
 	for _, kind := range []contracts.ConditionType{contracts.ConditionAvailable, contracts.ConditionProgressing, contracts.ConditionStalled} {
-		c := contracts.Condition{Type: kind, Status: contracts.ConditionFalse, Reason: "Test", LastTransitionTime: time.Now()}
+		c := contracts.Condition{Type: kind, Status: contracts.ConditionFalse, Reason: "Test", LastTransitionTime: time.Now().In(elsewhere)}
 		for _, holds := range conditions {
 			if holds == kind {
 				c.Status = contracts.ConditionTrue

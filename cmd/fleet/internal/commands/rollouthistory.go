@@ -76,7 +76,7 @@ func printHistory(out io.Writer, format show.Format, history []domain.FleetDeplo
 	if format != show.FormatTable {
 		revisions := make([]revision, len(history))
 		for i, d := range history {
-			revisions[i] = revision{Generation: d.Generation, UpdatedAt: d.UpdatedAt, ChangeCause: d.ChangeCause, Spec: d.Spec}
+			revisions[i] = revision{Generation: d.Generation, UpdatedAt: d.UpdatedAt.UTC(), ChangeCause: d.ChangeCause, Spec: d.Spec}
 		}
 		if single {
 			return show.Write(out, format, revisions[0])

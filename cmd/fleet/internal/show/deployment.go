@@ -155,7 +155,7 @@ func deploymentStatus(s contracts.DeploymentStatus) *DeploymentStatus {
 	for _, c := range s.Conditions {
 		status.Conditions = append(status.Conditions, Condition{
 			Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message,
-			LastTransitionTime: c.LastTransitionTime,
+			LastTransitionTime: c.LastTransitionTime.UTC(),
 		})
 	}
 	for _, p := range s.Problems {

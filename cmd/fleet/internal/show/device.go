@@ -175,7 +175,7 @@ func (d *Device) addReport(report contracts.DeviceReport) {
 	for _, r := range report.Deployments {
 		deployment := DeviceDeployment{
 			Name: string(r.Name), Generation: r.Generation, Phase: string(r.Phase),
-			Reason: string(r.Reason), Message: r.Message, Since: r.Since,
+			Reason: string(r.Reason), Message: r.Message, Since: r.Since.UTC(),
 		}
 		for _, s := range r.Services {
 			deployment.Services = append(deployment.Services, Service{

@@ -20,7 +20,7 @@ type Event struct {
 // NewEvent returns the shown form of an event.
 func NewEvent(e contracts.Event) Event {
 	return Event{
-		Time: e.Time, Kind: string(e.Kind), Device: string(e.Device), Deployment: string(e.Deployment),
+		Time: e.Time.UTC(), Kind: string(e.Kind), Device: string(e.Device), Deployment: string(e.Deployment),
 		Reason: e.Reason, Message: e.Message, Actor: e.Actor,
 	}
 }
