@@ -35,14 +35,17 @@ func tail(t *testing.T, r *podman.Runtime, query domain.LogQuery) string {
 func testLogs(t *testing.T, h *host) {
 	t.Helper()
 	r := h.runtime(t, nil)
-	apply(t, r, workload(t, "logs", 1, services(does("web", "print", "out", "warn", "err", "count", "2000", "stop", "_"))))
+	apply(t, r, workload(t, "logs", 1, services(does("web", "print", "out", "count", "2000", "stop", "_"))))
 	all := logOf(t, r, "logs", "web", "ready")
-	assert.True(t, strings.Contains(all, "out\n") && strings.Contains(all, "err\n"))
-	assert.Equal(t, 2003, strings.Count(all, "\n"))
+	assert.Contains(t, all, "out\n")
+	assert.Equal(t, 2002, strings.Count(all, "\n"))
 	assert.Equal(t, "line 2000\nready\n", tail(t, r, domain.LogQuery{Deployment: "logs", Tail: 2}))
 	assert.Empty(t, tail(t, r, domain.LogQuery{Deployment: "logs", Service: "web", Tail: 0}))
 
-	apply(t, r, workload(t, "two", 1, services(does("a", "stop", "_"), does("b", "stop", "_"))))
+	apply(t, r, workload(t, "two", 1, services(does("a", "print", "out", "warn", "err", "stop", "_"), does("b", "stop", "_"))))
+	// An engine reads the two streams of a container one apart from the other, so
+	// that their lines are in any order.
+	logOf(t, r, "two", "a", "out\n", "err\n", "ready\n")
 	for query, kind := range map[domain.LogQuery]error{
 		{Deployment: "none"}:                  domain.ErrNotFound,
 		{Deployment: "logs", Service: "none"}: domain.ErrNotFound,
