@@ -73,7 +73,8 @@ func (e *enrolling) invite(t *testing.T, device contracts.DeviceID) string {
 	t.Helper()
 	ticket, err := enrollment.Prepare(t.Context(), e.issuer, enrollment.Invitation{Device: device, Lifetime: time.Hour})
 	require.NoError(t, err)
-	require.NoError(t, ticket.Store(t.Context(), nats.NewEnrollmentStore(e.conn), false))
+	_, err = ticket.Store(t.Context(), nats.NewEnrollmentStore(e.conn), false)
+	require.NoError(t, err)
 	return ticket.Token
 }
 

@@ -72,32 +72,32 @@ func ticket(text string, intent domain.EnrollmentIntent) (Ticket, error) {
 }
 
 // Store makes a ticket's token valid. An earlier token of the device dies when
-// replace is set; otherwise ErrAlreadyExists when there is an earlier intent.
-// Storing a ticket again is harmless.
-func (t Ticket) Store(ctx context.Context, store domain.EnrollmentStore, replace bool) error {
+// replace is set; otherwise ErrAlreadyExists when there is an earlier intent. It
+// reports whether anything changed: storing a ticket again does nothing.
+func (t Ticket) Store(ctx context.Context, store domain.EnrollmentStore, replace bool) (changed bool, err error) {
 	for {
 		_, err := store.Create(ctx, t.Intent)
 		if !errors.Is(err, domain.ErrAlreadyExists) {
-			return err
+			return err == nil, err
 		}
 		current, err := store.Get(ctx, t.Intent.Device)
 		switch {
 		case errors.Is(err, domain.ErrNotFound):
 			continue
 		case err != nil:
-			return err
+			return false, err
 		case current.TokenHash == t.Intent.TokenHash:
-			return nil
+			return false, nil
 		case !replace:
-			return domain.Errorf(domain.ErrAlreadyExists, "device %q has an enrollment already, %s since %s", current.Device, current.State, current.CreatedAt.Format(time.RFC3339))
+			return false, domain.Errorf(domain.ErrAlreadyExists, "device %q has an enrollment already, %s since %s", current.Device, current.State, current.CreatedAt.Format(time.RFC3339))
 		}
 		next := t.Intent
 		next.Revision = current.Revision
 		if _, err = store.Update(ctx, next); !errors.Is(err, domain.ErrConflict) && !errors.Is(err, domain.ErrNotFound) {
-			return err
+			return err == nil, err
 		}
 		if err := ctx.Err(); err != nil {
-			return domain.WrapError(domain.ErrUnavailable, err, "enrollment of device %q", t.Intent.Device)
+			return false, domain.WrapError(domain.ErrUnavailable, err, "enrollment of device %q", t.Intent.Device)
 		}
 	}
 }

@@ -64,7 +64,8 @@ func (w *world) invite(t *testing.T, invitation enrollment.Invitation) string {
 	}
 	ticket, err := enrollment.Prepare(t.Context(), w.issuer, invitation)
 	require.NoError(t, err)
-	require.NoError(t, ticket.Store(t.Context(), w.fleet.Enrollments(), true))
+	_, err = ticket.Store(t.Context(), w.fleet.Enrollments(), true)
+	require.NoError(t, err)
 	return ticket.Token
 }
 
@@ -321,21 +322,28 @@ func TestInvitations(t *testing.T) {
 	store := w.fleet.Enrollments()
 	first, err := enrollment.Prepare(t.Context(), w.issuer, enrollment.Invitation{Device: "pi-1", Lifetime: time.Hour})
 	require.NoError(t, err)
-	for range 2 {
-		require.NoError(t, first.Store(t.Context(), store, false), "again is harmless")
+	for _, changes := range []bool{true, false} {
+		changed, err := first.Store(t.Context(), store, false)
+		require.NoError(t, err)
+		require.Equal(t, changes, changed)
 	}
 	resumed, err := enrollment.Resume(first.Token, enrollment.Invitation{Device: "pi-1"})
 	require.NoError(t, err)
 	require.Equal(t, first.Intent.TokenHash, resumed.Intent.TokenHash)
 	require.Equal(t, first.Intent.ExpiresAt, resumed.Intent.ExpiresAt)
-	require.NoError(t, resumed.Store(t.Context(), store, false))
+	changed, err := resumed.Store(t.Context(), store, false)
+	require.NoError(t, err)
+	require.False(t, changed)
 	_, err = enrollment.Resume(first.Token, enrollment.Invitation{Device: "pi-2"})
 	require.ErrorIs(t, err, domain.ErrInvalid)
 
 	second, err := enrollment.Prepare(t.Context(), w.issuer, enrollment.Invitation{Device: "pi-1", Lifetime: time.Hour})
 	require.NoError(t, err)
-	require.ErrorIs(t, second.Store(t.Context(), store, false), domain.ErrAlreadyExists)
-	require.NoError(t, second.Store(t.Context(), store, true))
+	_, err = second.Store(t.Context(), store, false)
+	require.ErrorIs(t, err, domain.ErrAlreadyExists)
+	changed, err = second.Store(t.Context(), store, true)
+	require.NoError(t, err)
+	require.True(t, changed)
 
 	for _, lifetime := range []time.Duration{-time.Second, 0, enrollment.MaxTokenLifetime + time.Hour} {
 		_, err = enrollment.Prepare(t.Context(), w.issuer, enrollment.Invitation{Device: "pi-1", Lifetime: lifetime})
