@@ -16,6 +16,7 @@ import (
 	"github.com/nationtech/harmony-fleet/cmd/fleet-operator/internal/health"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-operator/internal/keys"
 	"github.com/nationtech/harmony-fleet/domain"
+	"github.com/nationtech/harmony-fleet/domain/enrollment"
 	"github.com/nationtech/harmony-fleet/domain/operator"
 )
 
@@ -83,6 +84,8 @@ func run(ctx context.Context, o options, version string, logs io.Writer) error {
 		}
 		prepared.Store(true)
 		group.Go(func() error { return nats.NewSyncService(conn, nats.SyncOptions{Logger: log}).Run(ctx) })
+		// Enrollment tokens are made where the signing key is, and nowhere else.
+		group.Go(func() error { return nats.NewTokenService(conn, enrollment.NewIssuer(key)).Run(ctx) })
 		return nats.NewElector(conn, o.identity, nats.ElectorOptions{TTL: o.leaseTTL, Logger: log}).Lead(ctx, engine.Run)
 	})
 	err = group.Wait()
