@@ -35,6 +35,8 @@ func Connect(ctx context.Context, to contexts.Context) (cli.Fleet, func(), error
 		Observed:    nats.NewObservedStateConsumer(conn),
 		Commands:    nats.NewCommandBus(conn),
 		Events:      nats.NewEventLog(conn),
+		Enrollments: nats.NewEnrollmentStore(conn),
+		Tokens:      nats.NewTokenIssuer(conn),
 		Complaint:   said.last,
 	}, conn.Close, nil
 }

@@ -30,6 +30,8 @@ type Fleet struct {
 	Observed    domain.ObservedStateConsumer
 	Commands    domain.CommandBus
 	Events      domain.EventLog
+	Enrollments domain.EnrollmentStore
+	Tokens      domain.EnrollmentTokenIssuer
 	// Complaint returns what the broker last complained of, such as a missing
 	// permission, which no answer tells; "" for nothing. It may be nil.
 	Complaint func() string
@@ -81,6 +83,8 @@ func (a *App) Actor() string {
 // Session is a connection to the chosen fleet.
 type Session struct {
 	Fleet
+	// Actor is who works, for the audit.
+	Actor string
 	// HeartbeatInterval is that of the fleet's operator.
 	HeartbeatInterval time.Duration
 	// Target says which fleet it is.
@@ -133,7 +137,7 @@ func (a *App) open(ctx context.Context, target Target) (Session, func(), error) 
 	if interval == 0 {
 		interval = contracts.DefaultHeartbeatInterval
 	}
-	return Session{Fleet: fleet, HeartbeatInterval: interval.Std(), Target: target}, closeFleet, nil
+	return Session{Fleet: fleet, Actor: a.Actor(), HeartbeatInterval: interval.Std(), Target: target}, closeFleet, nil
 }
 
 // connectError says which fleet, why, and what to do next.

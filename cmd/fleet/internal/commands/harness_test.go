@@ -3,6 +3,7 @@ package commands_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"io"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/nationtech/harmony-fleet/cmd/fleet/internal/contexts"
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain"
+	"github.com/nationtech/harmony-fleet/domain/enrollment"
 	"github.com/nationtech/harmony-fleet/domain/memory"
 )
 
@@ -25,8 +27,10 @@ import (
 type terminal struct {
 	t     *testing.T
 	fleet *memory.Fleet
-	env   map[string]string
-	stdin string
+	// tokens makes enrollment tokens.
+	tokens domain.EnrollmentTokenIssuer
+	env    map[string]string
+	stdin  string
 	// connected is where the last command connected to.
 	connected contexts.Context
 	// connectError, when set, is what connecting gives.
@@ -38,7 +42,8 @@ var elsewhere = time.FixedZone("elsewhere", 5*60*60+45*60)
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
-	return &terminal{t: t, fleet: memory.New(), env: map[string]string{
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	return &terminal{t: t, fleet: memory.New(), tokens: enrollment.NewIssuer(key), env: map[string]string{
 		"HOME": t.TempDir(), cli.EnvServer: "nats://memory:4222",
 	}}
 }
@@ -54,6 +59,7 @@ func (x *terminal) execute(ctx context.Context, stdout io.Writer, args ...string
 		return cli.Fleet{
 			Devices: x.fleet.Devices(), Deployments: x.fleet.Deployments(), Statuses: x.fleet.Statuses(),
 			Observed: x.fleet.Observed(), Commands: x.fleet.Commands(), Events: x.fleet.Events(),
+			Enrollments: x.fleet.Enrollments(), Tokens: x.tokens,
 		}, func() {}, x.connectError
 	}
 	getenv := func(name string) (string, bool) { value, ok := x.env[name]; return value, ok }
