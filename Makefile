@@ -13,7 +13,7 @@ ARGS ?=
 # Directories of the modules in go.work.
 MODULES = $(shell go list -m -f '{{.Dir}}')
 # Modules apart from go.work.
-DETACHED := $(CURDIR)/tools/lint $(CURDIR)/tools/packaging
+DETACHED := $(CURDIR)/tools/kube $(CURDIR)/tools/lint $(CURDIR)/tools/packaging
 GOWORK_OFF := env GOWORK=off
 
 # $(call tool,module,package): builds a development program into bin/dev.
@@ -37,6 +37,7 @@ demo: build ## a fleet on this machine: deploy, heal, roll out, remove, each ste
 
 test: check-go ## every test of every module; last line: N passed, N failed, N skipped (ARGS="-race ./domain/...")
 	@tools/install-engines
+	@tools/kube/assets >/dev/null
 	@$(call tool,tools,testrun)
 	@bin/dev/testrun $(ARGS)
 

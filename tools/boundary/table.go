@@ -156,6 +156,7 @@ func Table() []Rule {
 			Links:    []LinkRule{{Dir: ".", Forbidden: heavy}},
 		},
 		{Module: "tools", Free: true},
+		{Module: "tools/kube", Free: true, Detached: true},
 		{Module: "tools/lint", Free: true, Detached: true},
 		{Module: "tools/packaging", Free: true, Detached: true},
 		{Module: "tests", Free: true},
