@@ -19,7 +19,7 @@ GOWORK_OFF := env GOWORK=off
 # $(call tool,module,package): builds a development program into bin/dev.
 tool = $(GOWORK_OFF) go -C $(1) build -buildvcs=false -o $(CURDIR)/bin/dev/ ./cmd/$(2)
 
-.PHONY: build demo test lint boundary bench packages images fmt tidy depguard clean help check-go
+.PHONY: build demo test lint boundary bench packages images generate fmt tidy depguard clean help check-go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ packages: check-go ## .deb and .rpm of fleet-agent for amd64 and arm64, in dist/
 
 images: check-go ## OCI images of fleet-operator and fleet-agent for amd64 and arm64, in dist/; no engine is needed
 	@packaging/images $(VERSION)
+
+generate: check-go ## rewrite the CRDs and their deep copies from adapters/kube/v1alpha1
+	@adapters/kube/generate
 
 fmt: check-go ## format all code with gofumpt
 	@for module in $(MODULES); do \

@@ -110,7 +110,8 @@ func Table() []Rule {
 		{
 			Module:   "adapters/kube",
 			Siblings: core,
-			External: with(kubernetes, sync),
+			// controller-runtime logs through logr.
+			External: with(kubernetes, sync, "github.com/go-logr/logr"),
 			Test:     testing,
 			Packages: []PackageRule{{Dir: "kubetest", TestOnly: true}},
 		},
