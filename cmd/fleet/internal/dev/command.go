@@ -2,6 +2,7 @@ package dev
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,10 @@ func NewCommand(store func() (*contexts.Store, error), usage func(error) error) 
 		Short: "Run a whole fleet on this machine",
 		Long: `dev runs a real fleet on this machine until Ctrl-C: a NATS server with file
 storage inside this process, fleet-operator, and any number of fleet-agent
-processes, each with a folder, a key and a configuration of its own. Everything
-listens on the loopback interface.
+processes, each with a folder, a key and a configuration of its own. The broker
+listens on the loopback interface; with --host it listens on another address
+instead, where real devices reach it. It has no TLS: do this only on a network
+that you trust.
 
 Without --dir everything lies in a temporary directory that is removed at the
 end. With --dir the fleet is kept, and started again from there.
@@ -34,7 +37,11 @@ While it runs, the CLI's context "dev" leads to it.`,
   fleet dev --devices 2 --sites paris --dir ./fleet --port 0
 
   # The broker alone, with configurations to start the other programs by hand
-  fleet dev --devices 1 --dir ./fleet --no-operator --no-agents`,
+  fleet dev --devices 1 --dir ./fleet --no-operator --no-agents
+
+  # A broker and an operator for a real device, such as a Raspberry Pi on this
+  # desk, from the configuration and the key in ./fleet/devices/paris-01
+  fleet dev --devices 1 --dir ./fleet --no-agents --host 192.168.1.10`,
 		Args: func(command *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage(fmt.Errorf("unknown argument %q; see `%s --help`", args[0], command.CommandPath()))
@@ -44,6 +51,9 @@ While it runs, the CLI's context "dev" leads to it.`,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if o.Devices < 0 || o.Devices > 1000 {
 				return usage(fmt.Errorf("--devices: %d is out of range, must be from 0 to 1000", o.Devices))
+			}
+			if ip, err := netip.ParseAddr(o.Host); err != nil || ip.IsUnspecified() {
+				return usage(fmt.Errorf("--host: %q is not an IP address of this machine", o.Host))
 			}
 			if o.Port < 0 || o.Port > 65535 {
 				return usage(fmt.Errorf("--port: %d is out of range, must be from 0 to 65535", o.Port))
@@ -65,7 +75,8 @@ While it runs, the CLI's context "dev" leads to it.`,
 	flags.IntVar(&o.Devices, "devices", 10, "number of devices")
 	flags.StringSliceVar(&o.Sites, "sites", []string{"paris", "lyon", "nice"}, "values of the label site, given to the devices in turn")
 	flags.StringVar(&o.Dir, "dir", "", "directory to keep the fleet in (default: a temporary one)")
-	flags.IntVar(&o.Port, "port", defaultPort, "port of the broker on 127.0.0.1; 0 for any free one")
+	flags.StringVar(&o.Host, "host", defaultHost, "address that the broker listens on")
+	flags.IntVar(&o.Port, "port", defaultPort, "port of the broker; 0 for any free one")
 	flags.DurationVar(&o.Heartbeat, "heartbeat-interval", 5*time.Second, "mean time between the heartbeats of a device")
 	flags.StringVar(&o.Operator, "fleet-operator", "", "path of fleet-operator (default: beside this program, or in PATH)")
 	flags.StringVar(&o.Agent, "fleet-agent", "", "path of fleet-agent (default: beside this program, or in PATH)")

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,14 +26,16 @@ import (
 // contextName is the CLI context that leads to the development fleet.
 const contextName = "dev"
 
-// host is where everything listens.
-const host = "127.0.0.1"
+// defaultHost is where the broker listens unless told otherwise.
+const defaultHost = "127.0.0.1"
 
 // Options say what to run.
 type Options struct {
-	Devices   int
-	Sites     []string
-	Dir       string
+	Devices int
+	Sites   []string
+	Dir     string
+	// Host is an address of this machine, Port zero for any free one.
+	Host      string
 	Port      int
 	Heartbeat time.Duration
 	// Operator and Agent are paths of the programs; empty to look for them.
@@ -124,7 +127,7 @@ func prepare(ctx context.Context, o Options, out io.Writer) (f *fleet, cleanUp f
 }
 
 func (f *fleet) configure(ctx context.Context) error {
-	if err := checkPort(f.options.Port); err != nil {
+	if err := checkAddress(f.options.Host, f.options.Port); err != nil {
 		return err
 	}
 	signing, err := signingKey(ctx, f.operator, f.layout)
@@ -143,7 +146,7 @@ func (f *fleet) configure(ctx context.Context) error {
 	}
 	f.server, err = devserver.New(devserver.Options{
 		StoreDir: f.layout.store(),
-		Host:     host,
+		Host:     f.options.Host,
 		Port:     f.options.Port,
 		Operator: operatorKey,
 		Devices:  devices,
@@ -169,13 +172,16 @@ func (f *fleet) writeConfigs(signing string) error {
 	return writeOperatorConfig(f.layout, f.server.URL(), f.options.Heartbeat)
 }
 
-// checkPort says what to do when the port is taken.
-func checkPort(port int) error {
+// checkAddress says what to do when the broker cannot listen there.
+func checkAddress(host string, port int) error {
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return fmt.Errorf("the broker cannot listen on port %d (%w): choose another with --port, or any free one with --port 0", port, err)
+	switch {
+	case err == nil:
+		return listener.Close()
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("the broker cannot listen on %s (%w): --host must be an address of this machine", host, err)
 	}
-	return listener.Close()
+	return fmt.Errorf("the broker cannot listen on %s, port %d (%w): choose another port with --port, or any free one with --port 0", host, port, err)
 }
 
 // register makes the streams and the registry's records, as enrollment would.
