@@ -28,6 +28,14 @@ const (
 	failFastTimeout  = 10 * time.Second
 )
 
+// A link that dies in silence, as a radio's or a NAT's does, is found out after
+// maxPings+1 intervals without an answer: within a minute, so that the status on
+// a device does not send people in the wrong direction.
+const (
+	pingInterval = 15 * time.Second
+	maxPings     = 2
+)
+
 // Config says how to connect.
 type Config struct {
 	// Servers are URLs such as "nats://host:4222" or "tls://host:4222".
@@ -79,6 +87,8 @@ func (c *Conn) options(config Config) ([]nats.Option, error) {
 			}
 			return wait + rand.N(jitter) //nolint:gosec // spreads load, guards nothing
 		}),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(maxPings),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.RetryOnFailedConnect(!config.FailFast),
