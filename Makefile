@@ -38,6 +38,7 @@ demo: build ## a fleet on this machine: deploy, heal, roll out, remove, each ste
 test: check-go ## every test of every module; last line: N passed, N failed, N skipped (ARGS="-race ./domain/...")
 	@tools/install-engines
 	@tools/kube/assets >/dev/null
+	@tests/device/debian-root >/dev/null || true # the tests that need it say so by name
 	@$(call tool,tools,testrun)
 	@bin/dev/testrun $(ARGS)
 
@@ -59,7 +60,7 @@ boundary: check-go ## direction of dependency: imports, go.mod files, linked pac
 	done; \
 	exit $$status
 
-bench: build ## sizes, memory and throughput, measured on this machine
+bench: build ## sizes, memory, throughput and the time of a change, measured on this machine
 	@$(call tool,tests,bench)
 	@bin/dev/bench -bin ./bin $(ARGS)
 

@@ -14,7 +14,12 @@ const pollInterval = 20 * time.Millisecond
 // Until looks at a condition until it holds or ctx ends. The error says what
 // was waited for and what was seen last.
 func Until(ctx context.Context, what string, condition func() (ok bool, seen string)) error {
-	ticker := time.NewTicker(pollInterval)
+	return UntilEvery(ctx, pollInterval, what, condition)
+}
+
+// UntilEvery is Until for a condition that costs something to look at.
+func UntilEvery(ctx context.Context, interval time.Duration, what string, condition func() (ok bool, seen string)) error {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		ok, seen := condition()

@@ -1,6 +1,7 @@
 package podmantest
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// Registry is a registry on 127.0.0.1 that is read from. Safe for concurrent use.
+// Registry is a registry that is read from. Safe for concurrent use.
 type Registry struct {
 	server *httptest.Server
 
@@ -22,11 +23,25 @@ type Registry struct {
 	pulls          int
 }
 
-// NewRegistry starts an empty registry, closed at the end of the test.
+// NewRegistry starts an empty registry on 127.0.0.1, closed at the end of the
+// test.
 func NewRegistry(tb testing.TB) *Registry {
 	tb.Helper()
+	return NewRegistryOn(tb, "127.0.0.1")
+}
+
+// NewRegistryOn starts one on another address of this host.
+func NewRegistryOn(tb testing.TB, address string) *Registry {
+	tb.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		tb.Fatalf("start a registry: %v", err)
+	}
 	r := &Registry{manifests: map[string][]byte{}, blobs: map[string][]byte{}}
-	r.server = httptest.NewServer(http.HandlerFunc(r.serve))
+	r.server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
+	_ = r.server.Listener.Close()
+	r.server.Listener = listener
+	r.server.Start()
 	tb.Cleanup(r.server.Close)
 	return r
 }
