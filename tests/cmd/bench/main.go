@@ -23,13 +23,14 @@ const (
 func main() {
 	bin := flag.String("bin", "./bin", "directory of fleet, fleet-operator and fleet-agent")
 	root := flag.String("root", ".", "directory of the checkout, to build for other architectures")
+	changes := flag.Int("changes", 100, "number of changes to follow to the running container")
 	devices := flag.Int("devices", fleetSize, "number of devices to publish for")
-	only := flag.String("only", "sizes,idle,publishing", "what to measure, separated by commas")
+	only := flag.String("only", "sizes,idle,containers,change,publishing", "what to measure, separated by commas")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	b := bench{bin: absolute(*bin), root: absolute(*root), devices: *devices, only: strings.Split(*only, ",")}
+	b := bench{bin: absolute(*bin), root: absolute(*root), devices: *devices, changes: *changes, only: strings.Split(*only, ",")}
 	err := b.run(ctx)
 	cancel()
 	stop()
@@ -53,6 +54,7 @@ func absolute(path string) string {
 type bench struct {
 	bin, root string
 	devices   int
+	changes   int
 	only      []string
 	missed    bool
 }
@@ -63,11 +65,13 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	measures := map[string]func(context.Context, string) error{"sizes": b.sizes, "idle": b.idle, "publishing": b.publishing}
+	measures := map[string]func(context.Context, string) error{
+		"sizes": b.sizes, "idle": b.idle, "containers": b.idleContainers, "change": b.change, "publishing": b.publishing,
+	}
 	for _, name := range b.only {
 		measure, ok := measures[name]
 		if !ok {
-			return fmt.Errorf("-only: %q is unknown, use sizes, idle or publishing", name)
+			return fmt.Errorf("-only: %q is unknown, use sizes, idle, containers, change or publishing", name)
 		}
 		if err := measure(ctx, dir); err != nil {
 			return err
