@@ -189,10 +189,10 @@ func applyOnce(ctx context.Context, store DeploymentStore, want FleetDeployment)
 		return stored, OutcomeCreated, err
 	case err != nil:
 		return FleetDeployment{}, "", err
-	case manager(current) != manager(want):
+	case current.Manager() != want.Manager():
 		return FleetDeployment{}, "", Errorf(ErrConflict,
-			"deployment %q is managed by %s: change it there, or delete it there first", want.Name, manager(current))
-	case sameDeclaration(current, want):
+			"deployment %q is managed by %s: change it there, or delete it there first", want.Name, current.Manager())
+	case SameDeclaration(current, want):
 		return current, OutcomeUnchanged, nil
 	}
 	want.Revision = current.Revision
@@ -203,14 +203,17 @@ func applyOnce(ctx context.Context, store DeploymentStore, want FleetDeployment)
 	return stored, OutcomeConfigured, err
 }
 
-func manager(d FleetDeployment) contracts.Origin {
+// Manager says who may change the deployment.
+func (d FleetDeployment) Manager() contracts.Origin {
 	if d.Origin == "" {
 		return contracts.OriginCLI
 	}
 	return d.Origin
 }
 
-func sameDeclaration(a, b FleetDeployment) bool {
+// SameDeclaration reports whether two deployments declare the same: their specs
+// and labels are equal.
+func SameDeclaration(a, b FleetDeployment) bool {
 	if len(a.Labels) == 0 && len(b.Labels) == 0 {
 		a.Labels, b.Labels = nil, nil
 	}
