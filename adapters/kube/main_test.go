@@ -10,4 +10,4 @@ import (
 // kubernetes is the API server of all tests in this package.
 var kubernetes = kubetest.NewShared(kubetest.Options{})
 
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m, kubernetes)) }
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m, kubernetes, apart, counted)) }

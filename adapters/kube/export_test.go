@@ -1,0 +1,8 @@
+package kube
+
+// What tests outside the package look at.
+var (
+	SpecToDomain           = specToDomain
+	SpecFromDomain         = specFromDomain
+	DeploymentFromResource = deploymentFromResource
+)
