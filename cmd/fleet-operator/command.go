@@ -56,7 +56,7 @@ that ask for their desired state.`,
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return &usageError{cause: fmt.Errorf("%w; see `%s --help`", err, command.CommandPath())}
 	})
-	root.AddCommand(newRunCommand(version, getenv), newKeygenCommand(), newPubkeyCommand(), &cobra.Command{
+	root.AddCommand(newRunCommand(version, getenv), newKeygenCommand(), newPubkeyCommand(), newManifestsCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  exactly(0),
@@ -84,7 +84,13 @@ environment over the file.`,
   fleet-operator keygen ./signing.pem
   fleet-operator run --server nats://127.0.0.1:4222 --nkey-file ./operator.nk --signing-key-file ./signing.pem
 
-  # The same from a file
+  # In a pod: the fleet as resources of the pod's own namespace
+  fleet-operator run --kubernetes --server nats://nats:4222 --nkey-file /etc/fleet/operator.nk --signing-key-file /etc/fleet/signing.pem
+
+  # The same from outside of the cluster
+  fleet-operator run --kubernetes=$HOME/.kube/config --namespace fleet --nkey-file ./operator.nk --signing-key-file ./signing.pem
+
+  # The same as the first from a file
   fleet-operator run --config /etc/fleet-operator/config.yaml`,
 		Args: exactly(0),
 		RunE: func(command *cobra.Command, _ []string) error {

@@ -32,6 +32,7 @@ type options struct {
 	healthAddress     string
 	logLevel          string
 	logFormat         string
+	kubernetes        kubernetesOptions
 }
 
 func (o *options) register(flags *pflag.FlagSet) {
@@ -50,6 +51,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.healthAddress, "health-address", "127.0.0.1:8081", "address of /healthz, /readyz and /status; empty for none")
 	flags.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	o.kubernetes.register(flags)
 }
 
 func (o *options) check() error {
@@ -78,7 +80,7 @@ func (o *options) check() error {
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return fmt.Errorf("--log-level: %q is unknown, use debug, info, warn or error", o.logLevel)
 	}
-	return nil
+	return o.kubernetes.check()
 }
 
 func (o *options) logger(w io.Writer) *slog.Logger {

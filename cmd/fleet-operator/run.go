@@ -55,6 +55,11 @@ func run(ctx context.Context, o options, version string, logs io.Writer) error {
 		Events:      nats.NewEventLog(conn),
 	}, key, operator.Options{HeartbeatInterval: o.heartbeatInterval, Logger: log})
 
+	bridge, err := newBridge(conn, o, log)
+	if err != nil {
+		return err
+	}
+
 	var prepared atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	if o.healthAddress != "" {
@@ -65,7 +70,7 @@ func run(ctx context.Context, o options, version string, logs io.Writer) error {
 		group.Go(func() error {
 			return health.Serve(ctx, listener,
 				func() (bool, string) { return readiness(prepared.Load(), engine.Status().Phase) },
-				func() any { return engine.Status() })
+				statusOf(engine, bridge))
 		})
 	}
 	group.Go(func() error {
@@ -86,6 +91,9 @@ func run(ctx context.Context, o options, version string, logs io.Writer) error {
 		group.Go(func() error { return nats.NewSyncService(conn, nats.SyncOptions{Logger: log}).Run(ctx) })
 		// Enrollment tokens are made where the signing key is, and nowhere else.
 		group.Go(func() error { return nats.NewTokenService(conn, enrollment.NewIssuer(key)).Run(ctx) })
+		if bridge != nil {
+			group.Go(func() error { return bridge.Run(ctx) })
+		}
 		return nats.NewElector(conn, o.identity, nats.ElectorOptions{TTL: o.leaseTTL, Logger: log}).Lead(ctx, engine.Run)
 	})
 	err = group.Wait()

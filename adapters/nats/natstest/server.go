@@ -145,6 +145,9 @@ func (s *Server) Restart() {
 	s.Start()
 }
 
+// OperatorSeedFile is the file of the operator's nkey, for programs.
+func (s *Server) OperatorSeedFile() string { return s.seed("operator") }
+
 // OperatorCredential is that of the operator.
 func (s *Server) OperatorCredential() nats.Credential { return nats.SeedFile(s.seed("operator")) }
 

@@ -16,9 +16,12 @@ import (
 // such as "Converged", "Recovering" or "Following".
 type Probe func() (ready bool, word string)
 
+// Status returns what /status shows as JSON.
+type Status func() any
+
 // Serve answers /healthz, /readyz and /status on the listener until ctx is
-// cancelled. status is what /status shows as JSON.
-func Serve(ctx context.Context, listener net.Listener, probe Probe, status func() any) error {
+// cancelled.
+func Serve(ctx context.Context, listener net.Listener, probe Probe, status Status) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "ok")
