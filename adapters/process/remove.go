@@ -2,7 +2,9 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -68,7 +70,11 @@ func (r *Runtime) removeService(ctx context.Context, s *service) error {
 
 func removeFiles(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
-		return &domain.WorkloadError{Reason: contracts.ReasonStopFailed, Message: fmt.Sprintf("the files in %s were not removed: %v", dir, cause(err)), Cause: err}
+		at := dir
+		if problem, ok := errors.AsType[*fs.PathError](err); ok {
+			at = problem.Path
+		}
+		return &domain.WorkloadError{Reason: contracts.ReasonStopFailed, Message: fmt.Sprintf("the files in %s were not removed, because of %s: %v", dir, at, cause(err)), Cause: err}
 	}
 	return nil
 }

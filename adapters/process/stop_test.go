@@ -2,8 +2,12 @@ package process
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,4 +120,38 @@ func TestDescendantsOfAnEndedProcessDoNotOutliveIt(t *testing.T) {
 	child := f.readPID("web", "a", "work", "child")
 	f.eventually(func() bool { return !running(child) }, "the child is stopped")
 	require.NoError(t, r.Remove(t.Context(), "web"))
+}
+
+// TestRemoveWhoseFilesCannotBeRemoved: somebody has mounted a file system in the
+// service's directory, or has made it read-only.
+func TestRemoveWhoseFilesCannotBeRemoved(t *testing.T) {
+	f := newFixture(t)
+	r, _ := f.run(quick())
+	require.NoError(t, r.Apply(t.Context(), workload("web", 1, score(t, 1, shell("main", "exec sleep 1000"))), func(contracts.Reason, string) {}))
+	held := filepath.Join(r.deployments["web"].services["main"].workDir(), "held")
+	release := hold(t, held)
+	err := r.Remove(t.Context(), "web")
+	var failure *domain.WorkloadError
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, contracts.ReasonStopFailed, failure.Reason)
+	require.Contains(t, failure.Message, held)
+	release()
+	require.NoError(t, r.Remove(t.Context(), "web"))
+	require.NoDirExists(t, held)
+}
+
+// hold makes a directory that cannot be removed until release is called.
+func hold(t *testing.T, dir string) (release func()) {
+	t.Helper()
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	if os.Geteuid() == 0 {
+		require.NoError(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
+		release = sync.OnceFunc(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
+	} else {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+		require.NoError(t, os.Chmod(dir, 0o500))
+		release = sync.OnceFunc(func() { require.NoError(t, os.Chmod(dir, 0o700)) })
+	}
+	t.Cleanup(release)
+	return release
 }
