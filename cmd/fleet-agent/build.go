@@ -14,6 +14,7 @@ import (
 	"github.com/nationtech/harmony-fleet/adapters/process"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/inventory"
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/metrics"
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain"
 	"github.com/nationtech/harmony-fleet/domain/agent"
@@ -28,8 +29,10 @@ type device struct {
 	conn       *nats.Conn
 	processes  *process.Runtime
 	containers *podman.Runtime
-	log        *slog.Logger
-	version    string
+	// metrics is nil when nobody shall read them.
+	metrics *metrics.Server
+	log     *slog.Logger
+	version string
 }
 
 func build(ctx context.Context, c config.Config, version string, log *slog.Logger) (*device, error) {
@@ -61,13 +64,23 @@ func build(ctx context.Context, c config.Config, version string, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	var reporter domain.ObservedStateReporter = nats.NewObservedStateReporter(d.conn, c.Device)
+	if c.Metrics.Listen != "" {
+		counts := metrics.NewCounts()
+		reporter = counts.Reporter(reporter)
+		for i, runtime := range runtimes {
+			runtimes[i] = counts.Runtime(runtime)
+		}
+		page := func() string { return metrics.Page(d.engine.Status(), counts) }
+		d.metrics = metrics.NewServer(c.Metrics.Listen, page, log)
+	}
 	started := time.Now()
 	d.engine = agent.New(
 		agent.Identity{Device: c.Device, TrustedKeys: trusted},
 		store,
 		agent.Capabilities{
 			Source:       nats.NewDesiredStateSource(d.conn, c.Device),
-			Reporter:     nats.NewObservedStateReporter(d.conn, c.Device),
+			Reporter:     reporter,
 			Link:         d.conn,
 			Commands:     nats.NewCommandServer(d.conn, c.Device),
 			Runtimes:     runtimes,
@@ -136,6 +149,9 @@ func (d *device) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if d.processes != nil {
 		group.Go(func() error { return d.processes.Run(ctx) })
+	}
+	if d.metrics != nil {
+		group.Go(func() error { return d.metrics.Run(ctx) })
 	}
 	group.Go(func() error { return d.engine.Run(ctx) })
 	err := group.Wait()

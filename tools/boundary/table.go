@@ -146,7 +146,7 @@ func Table() []Rule {
 				"adapters/podman", "adapters/process", "adapters/systemd",
 			),
 			External: []string{cobra, pflag, "github.com/pelletier/go-toml/v2", sync},
-			Test:     testing,
+			Test:     with(testing, "github.com/prometheus/common"),
 			Links:    []LinkRule{{Dir: ".", Forbidden: with(heavy, server...)}},
 		},
 		{

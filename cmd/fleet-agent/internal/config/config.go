@@ -13,6 +13,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/metrics"
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain/agent"
 )
@@ -39,6 +40,8 @@ type Config struct {
 	Podman Podman `toml:"podman"`
 	// Commands is what may be run from afar.
 	Commands Commands `toml:"commands"`
+	// Metrics is where Prometheus reads.
+	Metrics Metrics `toml:"metrics"`
 }
 
 // Broker says how to reach the fleet's message broker.
@@ -93,6 +96,12 @@ type Commands struct {
 	// deployments, or "all" for commands on the host as well, with the agent's
 	// rights.
 	Exec agent.ExecPolicy `toml:"exec"`
+}
+
+// Metrics configures the metrics.
+type Metrics struct {
+	// Listen is "HOST:PORT" or "unix:/PATH"; empty for nowhere.
+	Listen string `toml:"listen"`
 }
 
 // Duration is a length of time, written as "90s" or "1h30m".
@@ -179,6 +188,11 @@ func (c Config) check() error {
 	case "", agent.ExecNone, agent.ExecWorkloads, agent.ExecAll:
 	default:
 		return fmt.Errorf("commands.exec: %q is unknown: use none, workloads or all", c.Commands.Exec)
+	}
+	if c.Metrics.Listen != "" {
+		if err := metrics.CheckAddress(c.Metrics.Listen); err != nil {
+			return fmt.Errorf("metrics.listen: %w", err)
+		}
 	}
 	for key, path := range map[string]string{"podman.socket": c.Podman.Socket, "podman.auth_file": c.Podman.AuthFile} {
 		if path != "" && !filepath.IsAbs(path) {

@@ -55,6 +55,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		"bad duration":      {good + "\n[podman]\npull_timeout = \"soon\"\n", "not a duration"},
 		"relative socket":   {good + "\n[podman]\nsocket = \"x.sock\"\n", "podman.socket:"},
 		"bad exec":          {good + "\n[commands]\nexec = \"yes\"\n", "commands.exec: \"yes\" is unknown: use none, workloads or all"},
+		"bad listen":        {good + "\n[metrics]\nlisten = \":9464\"\n", "metrics.listen: \":9464\" names no host"},
 		"bad level":         {good + "format = \"xml\"\n", "log.format:"},
 	}
 	for name, c := range cases {
