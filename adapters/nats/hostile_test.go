@@ -69,66 +69,6 @@ func publishFor(t *testing.T, conn *nats.Conn, device contracts.DeviceID, genera
 	return envelope
 }
 
-func TestHostileDeviceSubscribes(t *testing.T) {
-	t.Parallel()
-	server := natstest.Start(t, natstest.Options{})
-	a := attack(t, server)
-	for _, own := range []string{
-		contracts.DesiredSubject(mallory), contracts.CommandsSubject(mallory), contracts.InboxPrefix(mallory) + ".>",
-	} {
-		_, err := a.SubscribeSync(own)
-		require.NoError(t, err)
-		a.requireAllowed(t)
-	}
-	for _, foreign := range []string{
-		contracts.DesiredSubject(victim), contracts.AllDesired, "fleet.>", ">", "*.>",
-		contracts.CommandsSubject(victim), "device-commands.>",
-		contracts.InboxPrefix(victim) + ".>", "_INBOX.>", "*.*.*",
-		contracts.ReportsSubject(victim), contracts.ReportsSubject(mallory), contracts.HeartbeatSubject(victim),
-		contracts.AllSyncs, contracts.AllEvents, contracts.EnrollSubject,
-		"$KV.>", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$SYS.>",
-	} {
-		t.Run(foreign, func(t *testing.T) {
-			_, err := a.SubscribeSync(foreign)
-			require.NoError(t, err)
-			a.requireRefused(t)
-		})
-	}
-}
-
-func TestHostileDevicePublishes(t *testing.T) {
-	t.Parallel()
-	server := natstest.Start(t, natstest.Options{})
-	a := attack(t, server)
-	for _, own := range []string{
-		contracts.SyncSubject(mallory), contracts.ReportSubject(mallory, contracts.ReportState), contracts.HeartbeatSubject(mallory),
-	} {
-		require.NoError(t, a.Publish(own, nil))
-		a.requireAllowed(t)
-	}
-	key := "$KV." + contracts.BucketDesiredState + "."
-	stream := "KV_" + contracts.BucketDesiredState
-	for _, foreign := range []string{
-		contracts.DesiredSubject(victim), contracts.DesiredSubject(mallory),
-		contracts.SyncSubject(victim),
-		contracts.ReportSubject(victim, contracts.ReportState), contracts.HeartbeatSubject(victim),
-		contracts.CommandSubject(victim, contracts.VerbExec), contracts.CommandSubject(mallory, contracts.VerbExec),
-		contracts.EventSubject(contracts.EventDeviceOnline, string(victim)),
-		contracts.InboxPrefix(victim) + ".x", contracts.InboxPrefix(mallory) + ".x", "_INBOX.x",
-		contracts.EnrollSubject,
-		key + string(victim), key + string(mallory), "$KV." + contracts.BucketDeployments + ".web",
-		"$JS.API.DIRECT.GET." + stream, "$JS.API.DIRECT.GET." + stream + "." + key + string(mallory),
-		"$JS.API.STREAM.INFO." + stream, "$JS.API.STREAM.NAMES", "$JS.API.STREAM.PURGE." + stream,
-		"$JS.API.STREAM.MSG.GET." + stream, "$JS.API.CONSUMER.CREATE." + stream, "$JS.API.STREAM.DELETE." + contracts.StreamReports,
-		"$JS.ACK.x.y.1.1.1.1.1", "$JS.FC.x", "$SYS.REQ.SERVER.PING",
-	} {
-		t.Run(foreign, func(t *testing.T) {
-			require.NoError(t, a.Publish(foreign, []byte("{}")))
-			a.requireRefused(t)
-		})
-	}
-}
-
 // A device may name any reply subject in its question; the answer must not go
 // there.
 func TestHostileReplySubject(t *testing.T) {

@@ -2,6 +2,8 @@ package nats_test
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,4 +56,44 @@ func TestViewerReads(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return len(get(contracts.StreamHeartbeats, contracts.HeartbeatSubject("pi-1"))) > 0
 	}, patience, 10*time.Millisecond)
+}
+
+// A viewer can write nothing, neither directly nor through an answer.
+func TestViewerCannotWrite(t *testing.T) {
+	t.Parallel()
+	arena := newArena(t)
+	before := arena.others(t)
+	arena.attacker = viewer(t, arena.server)
+	for _, attempt := range append(speaking()[:6], asking()[0], asking()[1], asking()[2], asking()[3]) {
+		t.Run(attempt.what, func(t *testing.T) {
+			tried := slices.DeleteFunc(slices.Clone(attempt.tried), func(subject string) bool {
+				return strings.HasPrefix(subject, nats.ViewPrefix) // that is what a viewer may
+			})
+			attempt.run(t, arena, tried)
+		})
+	}
+	refusedPublications(t, arena, []string{
+		contracts.ReportSubject(mallory, contracts.ReportState), contracts.HeartbeatSubject(mallory), contracts.SyncSubject(mallory),
+		nats.ViewPrefix + ".STREAM.MSG.GET.KV_" + contracts.BucketDesiredState,
+		nats.ViewPrefix + ".STREAM.MSG.GET.KV_" + contracts.BucketEnrollments,
+		nats.ViewPrefix + ".STREAM.INFO.KV_" + contracts.BucketDevices,
+		nats.ViewPrefix + ".CONSUMER.CREATE.KV_" + contracts.BucketDevices,
+	})
+	refusedSubscriptions(t, arena, []string{
+		contracts.AllDesired, contracts.AllSyncs, "device-commands.>", contracts.InboxPrefix(victim) + ".>", "$SYS.>", "$KV.>", ">",
+	})
+
+	// The answer to a viewer's question stays in the viewers' account.
+	spy, err := arena.server.Raw(t).SubscribeSync(">")
+	require.NoError(t, err)
+	elsewhere := []string{keyOfB, contracts.DesiredSubject(victim), contracts.CommandSubject(victim, contracts.VerbExec), "$KV.deployments.web"}
+	for _, reply := range elsewhere {
+		request := []byte(`{"last_by_subj":"$KV.devices.victim"}`)
+		require.NoError(t, arena.PublishRequest(nats.ViewPrefix+".STREAM.MSG.GET.KV_devices", reply, request))
+		answer, err := arena.Request(nats.ViewPrefix+".STREAM.MSG.GET.KV_devices", request, patience)
+		require.NoError(t, err)
+		require.Contains(t, string(answer.Data), "message", "the questions before were answered, too")
+	}
+	requireSilent(t, spy, elsewhere)
+	require.Equal(t, before, arena.others(t))
 }
