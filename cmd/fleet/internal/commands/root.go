@@ -39,7 +39,7 @@ Exit codes: 0 done, 1 failed, 2 mistake on the command line, 130 interrupted;
 	root.AddCommand(
 		newApplyCommand(app), newGetCommand(app), newDescribeCommand(app), newDeleteCommand(app),
 		newLabelCommand(app), newRolloutCommand(app), newLogsCommand(app), newExecCommand(app), newPingCommand(app),
-		newReconcileCommand(app), newEnrollCommand(app), newStatusCommand(app), newContextCommand(app), newVersionCommand(version),
+		newReconcileCommand(app), newEnrollCommand(app), newDeviceCommand(app), newStatusCommand(app), newContextCommand(app), newVersionCommand(version),
 	)
 	return root
 }
