@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +148,15 @@ func TestCalloutEnrollOnly(t *testing.T) {
 		require.NoError(t, err)
 		a.requireRefused(t)
 	}
+}
+
+// A token with many claims reaches the callout.
+func TestCalloutLongToken(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, natstest.Options{Callout: true})
+	_, err := server.Callout.RawToken(t, strings.Repeat("x", 12<<10))
+	require.ErrorIs(t, err, natsgo.ErrAuthorization)
+	require.EqualValues(t, 1, server.Callout.Stats().Denied[nats.DeniedBadToken])
 }
 
 func TestCalloutWithoutEncryption(t *testing.T) {

@@ -27,7 +27,7 @@ func (c ServerConfig) Conf() (string, error) {
 	w.line("max_subscriptions: %d", cmp.Or(c.MaxSubscriptions, defaultMaxSubscriptions))
 	w.line("max_payload: %d", cmp.Or(c.MaxPayload, defaultMaxPayload))
 	w.line("max_pending: %d", defaultMaxPending)
-	w.line("max_control_line: 4096")
+	w.line("max_control_line: %d", maxControlLine)
 	w.block("jetstream", func() {
 		w.line("store_dir: %s", quote(c.StoreDir))
 		if c.SyncAlways {

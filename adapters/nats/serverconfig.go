@@ -22,6 +22,9 @@ const (
 	// defaultMaxPending is what a client may leave unread before the broker
 	// disconnects it.
 	defaultMaxPending = 16 << 20
+	// maxControlLine has room for the token of somebody with many roles: it comes
+	// in one line with the rest of a client's introduction.
+	maxControlLine = 16 << 10
 	// defaultMaxSubscriptions is for one connection; an agent has four, the
 	// operator and the tools some dozens.
 	defaultMaxSubscriptions = 1000
