@@ -56,7 +56,7 @@ func (s *TokenSource) attempt(ctx context.Context) (grant, error) {
 	}
 	granted, date, err := s.exchange(ctx, signed)
 	s.measure(date)
-	if err == nil && !hasRole(granted.token, s.config.ProjectID) {
+	if err == nil && !s.noProject && !hasRole(granted.token, s.config.ProjectID) {
 		return grant{}, errNoRole
 	}
 	return granted, err

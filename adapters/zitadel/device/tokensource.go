@@ -43,6 +43,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Scopes are asked for on top of those that name the project and its roles.
 	Scopes []string
+	// NoProject gets a token without roles in a project, as it takes to call the
+	// provider's own API.
+	NoProject bool
 }
 
 // TokenSource gets and keeps the token of a device. Safe for concurrent use.
@@ -51,6 +54,8 @@ type TokenSource struct {
 	client *http.Client
 	log    *slog.Logger
 	scope  string
+	// noProject says that a token needs no role.
+	noProject bool
 	// exchanging is held by the one caller who talks to the provider.
 	exchanging chan struct{}
 	// wake tells Run that the state has changed.
@@ -71,7 +76,7 @@ func NewTokenSource(config Config, options Options) (*TokenSource, error) {
 		return nil, domain.Errorf(domain.ErrInvalid, `issuer %q is not a URL such as "https://id.example.com", without a slash at its end`, config.Issuer)
 	}
 	for name, value := range map[string]string{"project ID": config.ProjectID, "user ID": config.UserID, "key ID": config.KeyID} {
-		if value == "" {
+		if value == "" && (name != "project ID" || !options.NoProject) {
 			return nil, domain.Errorf(domain.ErrInvalid, "the %s at the identity provider is missing", name)
 		}
 	}
@@ -80,11 +85,8 @@ func NewTokenSource(config Config, options Options) (*TokenSource, error) {
 	}
 	s := &TokenSource{
 		config: config, client: newClient(options.Client), log: options.Logger,
-		scope: strings.Join(append([]string{
-			"openid",
-			"urn:zitadel:iam:org:project:id:" + config.ProjectID + ":aud",
-			"urn:zitadel:iam:org:projects:roles",
-		}, options.Scopes...), " "),
+		scope:      scope(config, options),
+		noProject:  options.NoProject,
 		exchanging: make(chan struct{}, 1),
 		wake:       make(chan struct{}, 1),
 	}
@@ -93,6 +95,14 @@ func NewTokenSource(config Config, options Options) (*TokenSource, error) {
 	}
 	s.load()
 	return s, nil
+}
+
+func scope(config Config, options Options) string {
+	scopes := []string{"openid"}
+	if !options.NoProject {
+		scopes = append(scopes, "urn:zitadel:iam:org:project:id:"+config.ProjectID+":aud", "urn:zitadel:iam:org:projects:roles")
+	}
+	return strings.Join(append(scopes, options.Scopes...), " ")
 }
 
 // newClient copies a client: an assertion is never sent where a redirect points.
