@@ -104,7 +104,7 @@ func Table() []Rule {
 				"google.golang.org/grpc", "google.golang.org/protobuf", sync,
 			},
 			Test:     testing,
-			Packages: []PackageRule{{Dir: "zitadeltest", TestOnly: true}},
+			Packages: []PackageRule{{Dir: "zitadeltest", ImportedBy: []string{"cmd/fleet-dev-identity"}}},
 			Links:    []LinkRule{{Dir: "device", Forbidden: heavy}, {Dir: "verifier", Forbidden: heavy}},
 		},
 		{
@@ -155,6 +155,11 @@ func Table() []Rule {
 			External: []string{cobra, pflag, yaml, sync, "golang.org/x/term"},
 			Test:     testing,
 			Links:    []LinkRule{{Dir: ".", Forbidden: heavy}},
+		},
+		{
+			Module:   "cmd/fleet-dev-identity",
+			Siblings: with(core, "adapters/zitadel"),
+			Test:     testing,
 		},
 		{Module: "tools", Free: true},
 		{Module: "tools/kube", Free: true, Detached: true},
