@@ -12,6 +12,7 @@ import (
 	"github.com/nationtech/harmony-fleet/adapters/nats"
 	"github.com/nationtech/harmony-fleet/adapters/podman"
 	"github.com/nationtech/harmony-fleet/adapters/process"
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/access"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/inventory"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/metrics"
@@ -25,8 +26,10 @@ const desiredDir = "agent"
 
 // device is the agent with all its parts, ready to run.
 type device struct {
-	engine     *agent.Agent
-	conn       *nats.Conn
+	engine *agent.Agent
+	conn   *nats.Conn
+	// access is that of an enrolled device, nil otherwise.
+	access     *access.Access
 	processes  *process.Runtime
 	containers *podman.Runtime
 	// metrics is nil when nobody shall read them.
@@ -49,10 +52,14 @@ func build(ctx context.Context, c config.Config, version string, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	credential, err := d.credential(c)
+	if err != nil {
+		return nil, err
+	}
 	d.conn, err = nats.Connect(ctx, nats.Config{
 		Servers:     c.Broker.Servers,
 		Name:        "fleet-agent " + string(c.Device),
-		Credential:  credential(c.Broker),
+		Credential:  credential,
 		CAFile:      c.Broker.CAFile,
 		InboxPrefix: contracts.InboxPrefix(c.Device),
 		Logger:      log,
@@ -118,14 +125,20 @@ func (d *device) runtimes(ctx context.Context, c config.Config) ([]domain.Worklo
 	return all, nil
 }
 
-func credential(broker config.Broker) nats.Credential {
+// credential is the device's tokens when it is enrolled, or what the
+// configuration names.
+func (d *device) credential(c config.Config) (nats.Credential, error) {
 	switch {
-	case broker.NKeyFile != "":
-		return nats.SeedFile(broker.NKeyFile)
-	case broker.User != "":
-		return nats.PasswordFile(broker.User, broker.PasswordFile)
+	case c.Identity != nil:
+		var err error
+		d.access, err = access.New(c.Identities(), *c.Identity, d.log)
+		return nats.TokenCredential(d.access), err
+	case c.Broker.NKeyFile != "":
+		return nats.SeedFile(c.Broker.NKeyFile), nil
+	case c.Broker.User != "":
+		return nats.PasswordFile(c.Broker.User, c.Broker.PasswordFile), nil
 	default:
-		return nats.Credential{}
+		return nats.Credential{}, nil
 	}
 }
 
@@ -152,6 +165,9 @@ func (d *device) run(ctx context.Context) error {
 	}
 	if d.metrics != nil {
 		group.Go(func() error { return d.metrics.Run(ctx) })
+	}
+	if d.access != nil {
+		group.Go(func() error { return d.access.Run(ctx) })
 	}
 	group.Go(func() error { return d.engine.Run(ctx) })
 	err := group.Wait()

@@ -49,7 +49,10 @@ func newCommand(version string, getenv func(string) (string, bool)) *cobra.Comma
 Without a subcommand it runs as a daemon until SIGTERM or SIGINT; workloads go
 on running without it, and it finds them again when it starts. It starts them
 from disk when there is no network.`,
-		Example: `  # Run with /etc/fleet-agent/config.toml
+		Example: `  # Get an identity, once
+  fleet-agent enroll --server tls://broker.example:4222 --token-file token
+
+  # Run with /etc/fleet-agent/config.toml
   fleet-agent
 
   # Check a configuration without running
@@ -90,6 +93,7 @@ from disk when there is no network.`,
 				return err
 			},
 		},
+		newEnrollCommand(&path),
 		newStatusCommand(&path),
 		newDoctorCommand(&path),
 		&cobra.Command{

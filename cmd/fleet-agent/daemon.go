@@ -32,7 +32,11 @@ func runDaemon(ctx context.Context, path, version string, getenv func(string) (s
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return device.run(ctx) })
 	group.Go(func() error {
-		return claim.Run(ctx, func() local.Status { return local.FromAgent(device.engine.Status()) })
+		return claim.Run(ctx, func() local.Status {
+			status := local.FromAgent(device.engine.Status())
+			status.Identity = shownIdentity(loaded)
+			return status
+		})
 	})
 	group.Go(func() error {
 		return notify.New(getenv, log).Run(ctx, func() { device.engine.Status() })

@@ -6,6 +6,7 @@ require (
 	github.com/nationtech/harmony-fleet/adapters/nats v0.0.0
 	github.com/nationtech/harmony-fleet/adapters/podman v0.0.0
 	github.com/nationtech/harmony-fleet/adapters/process v0.0.0
+	github.com/nationtech/harmony-fleet/adapters/zitadel v0.0.0
 	github.com/nationtech/harmony-fleet/contracts v0.0.0
 	github.com/nationtech/harmony-fleet/domain v0.0.0
 	github.com/pelletier/go-toml/v2 v2.4.3
@@ -39,6 +40,7 @@ replace (
 	github.com/nationtech/harmony-fleet/adapters/nats => ../../adapters/nats
 	github.com/nationtech/harmony-fleet/adapters/podman => ../../adapters/podman
 	github.com/nationtech/harmony-fleet/adapters/process => ../../adapters/process
+	github.com/nationtech/harmony-fleet/adapters/zitadel => ../../adapters/zitadel
 	github.com/nationtech/harmony-fleet/contracts => ../../contracts
 	github.com/nationtech/harmony-fleet/domain => ../../domain
 )

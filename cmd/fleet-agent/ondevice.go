@@ -68,6 +68,7 @@ func showStatus(ctx context.Context, path, output string, out io.Writer) error {
 			return err
 		}
 		status = local.FromDisk(filepath.Join(c.StateDir, desiredDir), agent.Identity{Device: c.Device, TrustedKeys: keys})
+		status.Identity = shownIdentity(c)
 	}
 	if output == "json" {
 		err = writeJSON(out, status)
@@ -78,6 +79,17 @@ func showStatus(ctx context.Context, path, output string, out io.Writer) error {
 		asked = fmt.Errorf("%w; start it (systemctl start fleet-agent), or ask `fleet-agent doctor`", asked)
 	}
 	return errors.Join(err, asked)
+}
+
+// shownIdentity is nil for a device that was not enrolled.
+func shownIdentity(c config.Config) *local.Identity {
+	if c.Identity == nil {
+		return nil
+	}
+	credential := c.Identity.Credential
+	return &local.Identity{
+		Issuer: credential.Issuer, UserID: credential.UserID, KeyID: credential.KeyID, KeyExpiresAt: credential.KeyExpiresAt,
+	}
 }
 
 // errUnwell is the end of a doctor that found something to repair.

@@ -2,6 +2,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -13,23 +14,34 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/identity"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/metrics"
 	"github.com/nationtech/harmony-fleet/contracts"
 	"github.com/nationtech/harmony-fleet/domain/agent"
 )
 
-// DefaultPath is where a packaged agent finds its configuration.
-const DefaultPath = "/etc/fleet-agent/config.toml"
+const (
+	// DefaultPath is where a packaged agent finds its configuration.
+	DefaultPath = "/etc/fleet-agent/config.toml"
+	// DefaultStateDir is that of a packaged agent.
+	DefaultStateDir = "/var/lib/fleet-agent"
+	// identityDir is where an enrolled device keeps who it is, below the state
+	// directory.
+	identityDir = "identity"
+)
 
 // Config is the agent's configuration file, in TOML. Unknown keys are errors.
 type Config struct {
-	// Device is this device's ID.
+	// Device is this device's ID. Without it, who the device is comes from its
+	// enrollment, and so do SigningKeys and Broker as far as they are not set.
 	Device contracts.DeviceID `toml:"device"`
-	// StateDir holds the desired state, the last report and the workloads'
-	// files; absolute.
+	// StateDir holds the desired state, the last report, the identity and the
+	// workloads' files; absolute, DefaultStateDir when empty.
 	StateDir string `toml:"state_dir"`
 	// SigningKeys are the fleet's public keys, "ed25519:<base64>".
 	SigningKeys []string `toml:"signing_keys"`
+	// Identity is set on an enrolled device.
+	Identity *identity.Identity `toml:"-"`
 	// Labels are reported as self-asserted labels of the device.
 	Labels contracts.Labels `toml:"labels"`
 	Broker Broker           `toml:"broker"`
@@ -117,8 +129,42 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Load reads and checks the file. Errors name the file and the key.
+// Load is Read, and the identity of an enrolled device. It returns an error that
+// wraps identity.ErrNone when the device has none.
 func Load(path string) (Config, error) {
+	config, err := Read(path)
+	if err != nil || config.Device != "" {
+		return config, err
+	}
+	enrolled, err := config.Identities().Load()
+	if err != nil {
+		return Config{}, err
+	}
+	config.adopt(enrolled)
+	return config, nil
+}
+
+// Identities is where an enrolled device keeps who it is.
+func (c Config) Identities() *identity.Store {
+	return identity.NewStore(filepath.Join(c.StateDir, identityDir), nil)
+}
+
+// adopt takes from the enrollment what the file leaves open.
+func (c *Config) adopt(enrolled identity.Identity) {
+	c.Identity, c.Device = &enrolled, enrolled.Device
+	if len(c.SigningKeys) == 0 {
+		c.SigningKeys = enrolled.Credential.SigningKeys
+	}
+	if len(c.Broker.Servers) == 0 {
+		c.Broker.Servers = enrolled.Credential.Servers
+	}
+	if c.Broker.CAFile == "" {
+		c.Broker.CAFile = c.Identities().AuthorityFile(enrolled)
+	}
+}
+
+// Read reads and checks the file. Errors name the file and the key.
+func Read(path string) (Config, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return Config{}, fmt.Errorf("no configuration at %s: name the file with --config or FLEET_AGENT_CONFIG", path)
@@ -140,6 +186,7 @@ func Parse(text string) (Config, error) {
 	if err := decoder.Decode(&config); err != nil {
 		return Config{}, explain(err)
 	}
+	config.StateDir = cmp.Or(config.StateDir, DefaultStateDir)
 	if err := config.check(); err != nil {
 		return Config{}, err
 	}
@@ -164,13 +211,10 @@ func explain(err error) error {
 }
 
 func (c Config) check() error {
-	if err := c.Device.Validate(); err != nil {
-		return fmt.Errorf("device: %w", err)
-	}
 	if !filepath.IsAbs(c.StateDir) {
 		return fmt.Errorf("state_dir: %q must be an absolute path", c.StateDir)
 	}
-	if _, err := c.TrustedKeys(); err != nil {
+	if err := c.checkDevice(); err != nil {
 		return err
 	}
 	if err := c.Labels.Validate(); err != nil {
@@ -202,10 +246,29 @@ func (c Config) check() error {
 	return c.Broker.check()
 }
 
-func (b Broker) check() error {
-	if len(b.Servers) == 0 {
+// checkDevice checks who the device is. An enrolled one leaves that to its
+// enrollment, or adds to it.
+func (c Config) checkDevice() error {
+	if c.Device == "" {
+		if c.Broker.User != "" || c.Broker.NKeyFile != "" {
+			return errors.New("device: name it, since broker.nkey_file or broker.user is set; or leave all of them out and enroll this device with `fleet-agent enroll`")
+		}
+		if len(c.SigningKeys) == 0 {
+			return nil
+		}
+	} else if err := c.Device.Validate(); err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	if _, err := c.TrustedKeys(); err != nil {
+		return err
+	}
+	if c.Device != "" && len(c.Broker.Servers) == 0 {
 		return errors.New(`broker.servers: name at least one URL, such as "nats://broker.example:4222"`)
 	}
+	return nil
+}
+
+func (b Broker) check() error {
 	if (b.User == "") != (b.PasswordFile == "") {
 		return errors.New("broker.user and broker.password_file: set both or none")
 	}

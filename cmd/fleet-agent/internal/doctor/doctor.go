@@ -5,6 +5,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/identity"
 )
 
 // Level is how a check ended.
@@ -77,10 +79,14 @@ func Examine(ctx context.Context, path string, options Options) []Check {
 	options.Timeout = cmp.Or(options.Timeout, 5*time.Second)
 	checks := []Check{checkClock(options.Now(), options.Built)}
 	c, err := config.Load(path)
+	if errors.Is(err, identity.ErrNone) {
+		return append(checks, fail("identity", "this device has none yet",
+			"get a token with `fleet enroll create` and run `fleet-agent enroll`, or name the device in "+path))
+	}
 	if err != nil {
 		return append(checks, fail("configuration", err.Error(), "correct it; `fleet-agent check` tells when it is right"))
 	}
-	checks = append(checks, checkConfigMode(path, c), checkCredential(c.Broker))
+	checks = append(checks, checkConfigMode(path, c), checkCredential(c, options.Now()))
 	checks = append(checks, checkStateDir(c.StateDir), checkSpace(c.StateDir, options.Space))
 	checks = append(checks, checkDesired(c, filepath.Join(c.StateDir, options.DesiredDir)))
 	checks = append(checks, checkServers(ctx, c.Broker, options.Timeout)...)

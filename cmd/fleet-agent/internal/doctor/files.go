@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/local"
@@ -51,8 +52,12 @@ func holdsPassword(broker config.Broker) bool {
 	return false
 }
 
-func checkCredential(broker config.Broker) Check {
+func checkCredential(c config.Config, now time.Time) Check {
 	const name = "credential"
+	if c.Identity != nil {
+		return checkIdentity(c, now)
+	}
+	broker := c.Broker
 	path := broker.NKeyFile
 	if path == "" {
 		path = broker.PasswordFile

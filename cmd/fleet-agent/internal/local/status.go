@@ -19,6 +19,8 @@ type Status struct {
 	Version     string    `json:"version,omitempty"`
 	StartedAt   time.Time `json:"startedAt,omitzero"`
 	TrustedKeys []string  `json:"trustedKeys"`
+	// Identity is that of an enrolled device.
+	Identity *Identity `json:"identity,omitempty"`
 	// Link is absent when the daemon does not run.
 	Link *Link `json:"link,omitempty"`
 	// DesiredGeneration is that of the desired state held, 0 for none.
@@ -32,6 +34,15 @@ type Status struct {
 	// Deployments are sorted by name.
 	Deployments []Deployment `json:"deployments"`
 	Runtimes    []Runtime    `json:"runtimes"`
+}
+
+// Identity is who the device is to its identity provider.
+type Identity struct {
+	Issuer string `json:"issuer"`
+	UserID string `json:"userID"`
+	KeyID  string `json:"keyID"`
+	// KeyExpiresAt is when the provider stops accepting the device's key.
+	KeyExpiresAt time.Time `json:"keyExpiresAt,omitzero"`
 }
 
 // Link is the connection to the broker.

@@ -22,6 +22,9 @@ func WriteText(w io.Writer, s Status, now time.Time) error {
 	} else {
 		line("Agent", "does not run; this is on disk, with phases as last saved")
 	}
+	if s.Identity != nil {
+		line("Identity", "%s", s.Identity.text(now))
+	}
 	if s.Link != nil {
 		line("Link", "%s", s.Link.text(now))
 	}
@@ -42,6 +45,18 @@ func WriteText(w io.Writer, s Status, now time.Time) error {
 	writeDeployments(&text, s.Deployments, now)
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+func (i Identity) text(now time.Time) string {
+	known := fmt.Sprintf("%s at %s, key %s", i.UserID, i.Issuer, i.KeyID)
+	switch {
+	case i.KeyExpiresAt.IsZero():
+		return known
+	case now.Before(i.KeyExpiresAt):
+		return fmt.Sprintf("%s for %s (until %s)", known, age(now, i.KeyExpiresAt), clock(i.KeyExpiresAt))
+	default:
+		return fmt.Sprintf("%s, which expired %s ago: enroll the device anew", known, age(i.KeyExpiresAt, now))
+	}
 }
 
 func (l Link) text(now time.Time) string {
