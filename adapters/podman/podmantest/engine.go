@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -171,7 +172,9 @@ network_backend = "netavark"
 		registries += fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n", e.options.Registry.Host())
 	}
 	cmd := exec.Command("podman", append(e.podmanFlags(), "system", "service", "--time=0", "unix://"+e.Socket)...)
-	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+containers,
+	// With CONTAINER_HOST, which tests set for others, podman would be a client.
+	own := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "CONTAINER_HOST=") })
+	cmd.Env = append(own, "CONTAINERS_CONF="+containers,
 		"CONTAINERS_REGISTRIES_CONF="+write("registries.conf", registries), "HOME="+filepath.Join(e.dir, "home"))
 	return cmd
 }
