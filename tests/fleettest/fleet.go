@@ -68,15 +68,20 @@ func StartDev(ctx context.Context, bin, dir string, echo io.Writer, args ...stri
 // CLI runs the fleet command against this fleet and returns what it printed.
 // The error holds what it said.
 func (d *Dev) CLI(ctx context.Context, args ...string) (string, error) {
-	out, said, err := Run(ctx, filepath.Join(d.bin, "fleet"), args, []string{
-		"FLEET_NATS_URL=" + d.Server,
-		"FLEET_NKEY=" + d.NKey,
-		"XDG_CONFIG_HOME=" + d.config,
-	})
+	out, said, err := Run(ctx, filepath.Join(d.bin, "fleet"), args, d.environment())
 	if err != nil {
 		return out, fmt.Errorf("fleet %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said))
 	}
 	return out, nil
+}
+
+// StartCLI starts the fleet command against this fleet and returns while it runs.
+func (d *Dev) StartCLI(args ...string) (*Program, error) {
+	return Start("fleet "+strings.Join(args, " "), filepath.Join(d.bin, "fleet"), args, d.environment(), nil)
+}
+
+func (d *Dev) environment() []string {
+	return []string{"FLEET_NATS_URL=" + d.Server, "FLEET_NKEY=" + d.NKey, "XDG_CONFIG_HOME=" + d.config}
 }
 
 // End stops the fleet as Ctrl-C would and reports whether it left cleanly.

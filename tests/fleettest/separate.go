@@ -20,11 +20,13 @@ type Separate struct {
 
 	bin, dir, port string
 	devices        int
+	extra          []string
 }
 
-// StartSeparate starts a fleet of n devices with its files in dir.
-func StartSeparate(ctx context.Context, bin, dir string, n int) (*Separate, error) {
-	s := &Separate{Agents: map[string]*Program{}, bin: bin, dir: dir, port: "0", devices: n}
+// StartSeparate starts a fleet of n devices with its files in dir. More
+// arguments go to fleet dev.
+func StartSeparate(ctx context.Context, bin, dir string, n int, extra ...string) (*Separate, error) {
+	s := &Separate{Agents: map[string]*Program{}, bin: bin, dir: dir, port: "0", devices: n, extra: extra}
 	if err := s.StartBroker(ctx); err != nil {
 		return nil, err
 	}
@@ -46,8 +48,11 @@ func StartSeparate(ctx context.Context, bin, dir string, n int) (*Separate, erro
 
 // StartBroker starts the broker, or starts it again on the same port and files.
 func (s *Separate) StartBroker(ctx context.Context) error {
-	broker, err := StartDev(ctx, s.bin, s.dir, nil, "--devices", fmt.Sprint(s.devices), "--sites", "paris",
-		"--port", s.port, "--heartbeat-interval", "1s", "--no-operator", "--no-agents")
+	args := []string{
+		"--devices", fmt.Sprint(s.devices), "--sites", "paris",
+		"--port", s.port, "--heartbeat-interval", "1s", "--no-operator", "--no-agents",
+	}
+	broker, err := StartDev(ctx, s.bin, s.dir, nil, append(args, s.extra...)...)
 	if err != nil {
 		return err
 	}
