@@ -132,6 +132,7 @@ func Table() []Rule {
 			),
 			External: with(kubernetes, "helm.sh/helm/v3", "golang.org/x/crypto", yaml, sync),
 			Test:     testing,
+			Packages: []PackageRule{{Dir: "host/hosttest", TestOnly: true}},
 		},
 		{
 			Module:   "cmd/fleet-operator",
@@ -159,6 +160,12 @@ func Table() []Rule {
 		{
 			Module:   "cmd/fleet-dev-identity",
 			Siblings: with(core, "adapters/zitadel"),
+			Test:     testing,
+		},
+		{
+			Module:   "cmd/fleet-deploy",
+			Siblings: with(core, "deploy", "adapters/nats"),
+			External: []string{cobra, yaml, "golang.org/x/term"},
 			Test:     testing,
 		},
 		{Module: "tools", Free: true},

@@ -1,0 +1,3 @@
+// Package progress shows the events of runs: as a live tree on a terminal, as
+// plain lines or as JSON elsewhere.
+package progress
