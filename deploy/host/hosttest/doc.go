@@ -1,0 +1,2 @@
+// Package hosttest runs a real SSH server on loopback in a test.
+package hosttest
