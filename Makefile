@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GO_MINOR := 26
-BINARIES := fleet fleet-operator fleet-agent fleet-dev-identity
+BINARIES := fleet fleet-operator fleet-agent fleet-dev-identity fleet-deploy
 VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Arguments for `make test`, `make demo` and `make bench`.
@@ -24,7 +24,7 @@ tool = $(GOWORK_OFF) go -C $(1) build -buildvcs=false -o $(CURDIR)/bin/dev/ ./cm
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: check-go ## static, stripped fleet, fleet-operator, fleet-agent and fleet-dev-identity in bin/ (GOOS and GOARCH are honoured)
+build: check-go ## static, stripped fleet, fleet-operator, fleet-agent, fleet-dev-identity and fleet-deploy in bin/ (GOOS and GOARCH are honoured)
 	@for binary in $(BINARIES); do \
 		echo "build bin/$$binary $(VERSION)"; \
 		$(GOWORK_OFF) CGO_ENABLED=0 go -C cmd/$$binary build -trimpath -buildvcs=false \

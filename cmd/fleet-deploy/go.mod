@@ -1,0 +1,36 @@
+module github.com/nationtech/harmony-fleet/cmd/fleet-deploy
+
+go 1.26.0
+
+require (
+	github.com/nationtech/harmony-fleet/adapters/nats v0.0.0
+	github.com/nationtech/harmony-fleet/contracts v0.0.0
+	github.com/nationtech/harmony-fleet/deploy v0.0.0
+	github.com/spf13/cobra v1.10.2
+	github.com/stretchr/testify v1.12.1
+	go.yaml.in/yaml/v3 v3.0.6
+	golang.org/x/term v0.47.0
+)
+
+require (
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/nationtech/harmony-fleet/domain v0.0.0 // indirect
+	github.com/nats-io/jwt/v2 v2.8.2 // indirect
+	github.com/nats-io/nats.go v1.55.0 // indirect
+	github.com/nats-io/nkeys v0.4.17 // indirect
+	github.com/nats-io/nuid v1.0.1 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	github.com/synadia-io/orbit.go/jetstreamext v0.3.2 // indirect
+	github.com/synadia-io/orbit.go/natsext v0.1.3 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace (
+	github.com/nationtech/harmony-fleet/adapters/nats => ../../adapters/nats
+	github.com/nationtech/harmony-fleet/contracts => ../../contracts
+	github.com/nationtech/harmony-fleet/deploy => ../../deploy
+	github.com/nationtech/harmony-fleet/domain => ../../domain
+)
