@@ -55,6 +55,7 @@ func TestPackage(t *testing.T) {
 	started := d.must(t, "cut", "-d ", "-f22", fmt.Sprintf("/proc/%d/stat", process))
 	require.Equal(t, "700 root", d.must(t, "stat", "--format", "%a %U", "/var/lib/fleet-agent"))
 	agent := d.must(t, "systemctl", "show", "--property=MainPID", "--value", "fleet-agent")
+	d.checkConfinement(t, agent)
 
 	d.install(t, built.packages[1])
 	upgraded := d.awaitStatus(t, "runs the new version", func(s agentStatus) bool { return s.Version == "v0.0.2" && s.allRunning() })
@@ -91,6 +92,19 @@ func (d *device) checkUnits(t *testing.T) {
 	} {
 		require.Empty(t, d.must(t, "sh", "-c", command), command)
 	}
+}
+
+// checkConfinement looks at the host as a process of the agent's unit does.
+func (d *device) checkConfinement(t *testing.T, pid string) {
+	t.Helper()
+	within := []string{"nsenter", "--target", pid, "--mount", "touch"}
+	d.must(t, append(within, "/var/lib/fleet-agent/touched")...)
+	for _, path := range []string{"/etc/touched", "/usr/bin/touched", "/root/touched"} {
+		d.mustFail(t, append(within, path)...)
+	}
+	status := d.must(t, "cat", "/proc/"+pid+"/status")
+	require.Regexp(t, `NoNewPrivs:\s+1\n`, status)
+	require.Regexp(t, `Seccomp:\s+2\n`, status)
 }
 
 // mustFail runs a command that has to fail by itself.

@@ -35,16 +35,23 @@ func Children(parent int, program string) []int {
 	return found
 }
 
-// CPUTime returns the time that a process has used, 0 for none. Its precision
-// is that of the kernel's clock ticks, 10 ms.
+// CPUTime returns the time that the threads of a process have used, 0 for none.
+// It is what the scheduler counted: the clock ticks of /proc/PID/stat hit a
+// process that wakes up briefly far too often or not at all.
 func CPUTime(pid int) time.Duration {
-	fields := stat(pid)
-	if len(fields) <= statSystemTime {
-		return 0
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	var total time.Duration
+	for _, thread := range threads {
+		data, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it has ended
+		}
+		if fields := strings.Fields(string(data)); len(fields) > 0 {
+			nanoseconds, _ := strconv.ParseInt(fields[0], 10, 64)
+			total += time.Duration(nanoseconds)
+		}
 	}
-	user, _ := strconv.ParseInt(fields[statUserTime], 10, 64)
-	system, _ := strconv.ParseInt(fields[statSystemTime], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return total
 }
 
 // Memory returns the resident memory of a process in bytes, 0 for none.
@@ -64,10 +71,8 @@ func Memory(pid int) int64 {
 
 // Positions in what stat returns.
 const (
-	statState      = 0
-	statParent     = 1
-	statUserTime   = 11
-	statSystemTime = 12
+	statState  = 0
+	statParent = 1
 )
 
 // stat returns the fields of /proc/PID/stat from the state on: those before
