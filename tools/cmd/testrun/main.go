@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -34,6 +35,10 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv("CI"), os.Stdout, os.Stderr))
 }
 
+// programTests is the module whose tests build and run the programs of others. The
+// go command does not see those change, so that it would answer from its cache.
+const programTests = "tests"
+
 // run returns the exit code. ci is the value of the environment variable CI.
 func run(ctx context.Context, args []string, ci string, stdout, stderr io.Writer) int {
 	// Anything but a true CI, "false" and nonsense alike, means that a person is at work.
@@ -48,7 +53,7 @@ func run(ctx context.Context, args []string, ci string, stdout, stderr io.Writer
 	race := flags.Bool("race", false, "run with the race detector (needs a C compiler)")
 	timeout := flags.Duration("timeout", 10*time.Minute, "time allowed to one package")
 	name := flags.String("run", "", "run only the tests that match this regular expression")
-	count := flags.Int("count", 0, "run each test this often, never from the cache; 0 lets the cache answer")
+	count := flags.Int("count", 0, "run each test this often, never from the cache; 0 lets the cache answer, but for the module tests")
 	forbidSkips := flags.Bool("forbid-skips", inCI, "count a skipped test as failed; the default when CI=true")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -84,7 +89,11 @@ func run(ctx context.Context, args []string, ci string, stdout, stderr io.Writer
 			results.failed("interrupted before " + module.dir)
 			break
 		}
-		testModule(ctx, *root, module, goTest, results)
+		args := goTest
+		if module.dir == programTests && *count == 0 {
+			args = append(slices.Clip(goTest), "-count=1")
+		}
+		testModule(ctx, *root, module, args, results)
 	}
 	if results.finish() {
 		return 0

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -253,5 +254,33 @@ func TestRunUsage(t *testing.T) {
 	code, out, _ = testrun(t, map[string]string{"a": passing}, "", "-help")
 	if code != 0 || !strings.Contains(out, "parents included") {
 		t.Errorf("want the help, got %d and %q", code, out)
+	}
+}
+
+// TestRunProgramTests runs twice what the go command would answer from its cache.
+func TestRunProgramTests(t *testing.T) {
+	root, log := t.TempDir(), filepath.Join(t.TempDir(), "log")
+	put(t, root, "go.work", "go 1.26.0\n\nuse ./tests\n")
+	put(t, root, "tests/go.mod", goMod)
+	put(t, root, "tests/m_test.go", `package m
+
+import (
+	"os/exec"
+	"testing"
+)
+
+func TestRuns(t *testing.T) {
+	if err := exec.Command("sh", "-c", "echo ran >>'`+log+`'").Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+`)
+	for range 2 {
+		if code := run(t.Context(), []string{"-root", root}, "", io.Discard, io.Discard); code != 0 {
+			t.Fatalf("exit code %d", code)
+		}
+	}
+	if said, _ := os.ReadFile(log); string(said) != "ran\nran\n" {
+		t.Errorf("the log holds %q, want two runs", said)
 	}
 }
