@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -145,6 +146,11 @@ var apart = kubetest.NewShared(kubetest.Options{})
 func TestTheDefinitionsAreGoneForAWhile(t *testing.T) {
 	t.Parallel()
 	w := newWorldIn(t, apart.Get(t))
+	t.Cleanup(func() { // nobody is there any more to let go of it, were the test repeated
+		web := w.deployment("web")
+		web.Finalizers = nil
+		require.NoError(t, w.client.Update(context.Background(), web))
+	})
 	w.register("pi-1", nil)
 	w.applyByCLI("tool", "1")
 	w.following()
