@@ -58,28 +58,13 @@ func (c *Config) complete() error {
 
 func (c *Config) sudo() bool { return c.User != "root" }
 
-// client returns the configuration of one connection. The handshake's error
-// hides the host key's problem, which is therefore left in the second result.
-func (c *Config) client(ctx context.Context) (*ssh.ClientConfig, *error, error) {
+// client returns the configuration of one connection, but for the host's key.
+func (c *Config) client(ctx context.Context) (*ssh.ClientConfig, error) {
 	auth, err := c.auth(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	verify, algorithms, err := c.verification()
-	if err != nil {
-		return nil, nil, err
-	}
-	var problem error
-	return &ssh.ClientConfig{
-		User:              c.User,
-		Auth:              []ssh.AuthMethod{auth},
-		HostKeyAlgorithms: algorithms,
-		HostKeyCallback: func(hostname string, remote net.Addr, key ssh.PublicKey) error {
-			problem = verify(hostname, remote, key)
-			return problem
-		},
-		Timeout: dialTimeout,
-	}, &problem, nil
+	return &ssh.ClientConfig{User: c.User, Auth: []ssh.AuthMethod{auth}, Timeout: dialTimeout}, nil
 }
 
 func (c *Config) auth(ctx context.Context) (ssh.AuthMethod, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -27,11 +28,16 @@ func checkPin(pin string) error {
 	return nil
 }
 
-// verification returns the check of the host's key and the kinds of key to ask
-// the server for: those that are known, where any are.
-func (c *Config) verification() (ssh.HostKeyCallback, []string, error) {
+// verification returns the check of the host's key, and the kinds of key to ask
+// the server for, one after the other.
+func (c *Config) verification() (ssh.HostKeyCallback, [][]string, error) {
+	each := [][]string{
+		{ssh.KeyAlgoED25519},
+		{ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521},
+		{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
+	}
 	if c.HostKey != "" {
-		return c.pinned, nil, nil
+		return c.pinned, each, nil
 	}
 	known, err := knownhosts.New(c.KnownHosts)
 	if err != nil {
@@ -41,7 +47,11 @@ func (c *Config) verification() (ssh.HostKeyCallback, []string, error) {
 	check := func(hostname string, remote net.Addr, key ssh.PublicKey) error {
 		return c.explain(known(hostname, remote, key), key)
 	}
-	return check, algorithms(known, c.Address), nil
+	kinds := algorithms(known, c.Address)
+	if len(kinds) == 0 {
+		kinds = slices.Concat(each...) // none will do, and the error tells its first
+	}
+	return check, [][]string{kinds}, nil
 }
 
 func (c *Config) pinned(_ string, _ net.Addr, key ssh.PublicKey) error {

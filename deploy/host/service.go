@@ -28,11 +28,13 @@ var _ deploy.Resource = (*Service)(nil)
 // ID implements deploy.Resource.
 func (s *Service) ID() string { return "service " + s.Name }
 
-// The stamp holds the digest of the inputs with which the service was started.
+// The stamp holds the digest of the inputs with which the service was started, and
+// of when they were written: one that was changed and put back may have been read
+// in between.
 const stampText = `
 name=$1; shift
 stamp=/var/lib/fleet-deploy/$name.started
-now=$(sha256sum "$@" 2>/dev/null | sha256sum | cut -c1-64)
+now=$({ sha256sum "$@"; stat -c '%n %y' "$@"; } 2>/dev/null | sha256sum | cut -c1-64)
 `
 
 const inspectService = stampText + `

@@ -174,30 +174,67 @@ func (h *SSH) drop(client *ssh.Client) {
 	}
 }
 
+// dial tries the kinds of key that the host's may be of, in turn: a server with
+// keys of several kinds shows one, and perhaps not the one that is pinned.
 func (h *SSH) dial(ctx context.Context) (*ssh.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	config, problem, err := h.config.client(ctx)
+	verify, kinds, err := h.config.verification()
 	if err != nil {
 		return nil, err
+	}
+	var first error
+	for _, kind := range kinds {
+		client, wrongKey, err := h.handshake(ctx, verify, kind)
+		if err == nil {
+			return client, nil
+		}
+		if first == nil || (wrongKey && errors.Is(first, errNoSuchKey)) {
+			first = err
+		}
+		if !wrongKey && !errors.Is(err, errNoSuchKey) {
+			return nil, err
+		}
+	}
+	return nil, first
+}
+
+// errNoSuchKey: the server has no key of the kind that was asked for.
+var errNoSuchKey = errors.New("the host has no key of that kind")
+
+// handshake makes one attempt. The second result says that the host's key is
+// not the expected one.
+func (h *SSH) handshake(ctx context.Context, verify ssh.HostKeyCallback, kinds []string) (*ssh.Client, bool, error) {
+	config, err := h.config.client(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	var problem error
+	config.HostKeyAlgorithms = kinds
+	config.HostKeyCallback = func(hostname string, remote net.Addr, key ssh.PublicKey) error {
+		problem = verify(hostname, remote, key)
+		return problem
 	}
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", h.config.Address)
 	if err != nil {
-		return nil, deploy.WithNext(domain.WrapError(domain.ErrUnavailable, err, "connect to %s", h.config.Address),
+		return nil, false, deploy.WithNext(domain.WrapError(domain.ErrUnavailable, err, "connect to %s", h.config.Address),
 			"see that the host is up, the address is right and its SSH server answers: ssh %s@%s", h.config.User, h.config.Address)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	link, channels, requests, err := ssh.NewClientConn(conn, h.config.Address, config)
-	if err != nil {
-		_ = conn.Close()
-		if *problem != nil {
-			return nil, *problem
-		}
-		return nil, h.refused(err)
+	if err == nil {
+		return ssh.NewClient(link, channels, requests), false, nil
 	}
-	return ssh.NewClient(link, channels, requests), nil
+	_ = conn.Close()
+	if problem != nil {
+		return nil, true, problem
+	}
+	if mismatch, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok && len(kinds) > 0 {
+		return nil, false, domain.WrapError(domain.ErrUnauthenticated, errors.Join(errNoSuchKey, mismatch), "the key of %s", h.config.Address)
+	}
+	return nil, false, h.refused(err)
 }
 
 // refused tells a server that knows no key of ours from one that broke off.

@@ -89,6 +89,7 @@ func TestHostKeys(t *testing.T) {
 		errors []string
 	}{
 		{"pinned", func(*host.Config) {}, nil},
+		{"the other kind is pinned", func(c *host.Config) { c.HostKey = server.OtherHostKey }, nil},
 		{"known", func(c *host.Config) { c.HostKey, c.KnownHosts = "", server.KnownHosts }, nil},
 		{"another is pinned", func(c *host.Config) { c.HostKey = other.HostKey }, []string{"shows another key than expected", server.HostKey, other.HostKey + " was pinned"}},
 		{"another is known", func(c *host.Config) { c.HostKey, c.KnownHosts = "", known("# keys\n"+name+" "+otherKey) }, []string{"shows another key than expected", "in line 2 of"}},

@@ -1,7 +1,10 @@
 package hosttest
 
 import (
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
@@ -30,6 +33,8 @@ type Server struct {
 	// HostKey is the fingerprint of its key, and KnownHosts a file with it.
 	HostKey    string
 	KnownHosts string
+	// OtherHostKey is the fingerprint of its key of another kind.
+	OtherHostKey string
 
 	config string
 	mu     sync.Mutex
@@ -45,14 +50,17 @@ func Start(t *testing.T) *Server {
 	dir := t.TempDir()
 	s := &Server{conns: map[net.Conn]bool{}, budget: -1}
 	hostKeyFile, hostKey := makeKey(t, dir, "host")
+	elliptic, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	otherFile, otherKey := writeKey(t, dir, "other", elliptic)
 	keyFile, key := makeKey(t, dir, "login")
-	s.KeyFile, s.HostKey = keyFile, ssh.FingerprintSHA256(hostKey)
+	s.KeyFile, s.HostKey, s.OtherHostKey = keyFile, ssh.FingerprintSHA256(hostKey), ssh.FingerprintSHA256(otherKey)
 	authorized := filepath.Join(dir, "authorized")
 	require.NoError(t, os.WriteFile(authorized, ssh.MarshalAuthorizedKey(key), 0o600))
 	s.config = filepath.Join(dir, "sshd_config")
 	require.NoError(t, os.WriteFile(s.config, fmt.Appendf(nil,
-		"HostKey %s\nAuthorizedKeysFile %s\nPasswordAuthentication no\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nLogLevel ERROR\n",
-		hostKeyFile, authorized), 0o600))
+		"HostKey %s\nHostKey %s\nAuthorizedKeysFile %s\nPasswordAuthentication no\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nLogLevel ERROR\n",
+		hostKeyFile, otherFile, authorized), 0o600))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.Address = listener.Addr().String()
@@ -190,13 +198,18 @@ func (c *counted) Read(p []byte) (int, error) {
 
 func makeKey(t *testing.T, dir, name string) (string, ssh.PublicKey) {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
+	return writeKey(t, dir, name, private)
+}
+
+func writeKey(t *testing.T, dir, name string, private crypto.Signer) (string, ssh.PublicKey) {
+	t.Helper()
 	block, err := ssh.MarshalPrivateKey(private, name)
 	require.NoError(t, err)
 	path := filepath.Join(dir, name)
 	require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))
-	key, err := ssh.NewPublicKey(public)
+	key, err := ssh.NewPublicKey(private.Public())
 	require.NoError(t, err)
 	return path, key
 }
