@@ -8,7 +8,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 )
 
 const blockType = "PRIVATE KEY"
@@ -40,7 +42,8 @@ func Generate(path string) (ed25519.PublicKey, error) {
 }
 
 // Load reads a key that Generate or `openssl genpkey -algorithm ed25519` made.
-// A file that others can read is refused.
+// A file that others can read is refused. One that belongs to another user may be
+// read by its group, since there is no other way to it: Kubernetes mounts Secrets so.
 func Load(path string) (ed25519.PrivateKey, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -49,7 +52,11 @@ func Load(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read signing key: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	forbidden := fs.FileMode(0o077)
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int64(stat.Uid) != int64(os.Geteuid()) {
+		forbidden = 0o037
+	}
+	if mode := info.Mode().Perm(); mode&forbidden != 0 {
 		return nil, fmt.Errorf("signing key %s has mode %04o: others can read it; run `chmod 600 %s`", path, mode, path)
 	}
 	data, err := os.ReadFile(path)

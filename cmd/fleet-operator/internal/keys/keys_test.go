@@ -68,3 +68,20 @@ func TestLoadRefuses(t *testing.T) {
 	_, err = keys.Load(write("ecdsa.pem", wrongKind, 0o600))
 	require.ErrorContains(t, err, "Ed25519")
 }
+
+func TestLoadFromAMountedSecret(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give a file to another user")
+	}
+	path := filepath.Join(t.TempDir(), "signing.pem")
+	_, err := keys.Generate(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Chown(path, 1, -1))
+	require.NoError(t, os.Chmod(path, 0o440))
+	_, err = keys.Load(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(path, 0o444))
+	_, err = keys.Load(path)
+	require.ErrorContains(t, err, "others can read it")
+}
