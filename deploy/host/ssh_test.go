@@ -3,13 +3,17 @@ package host_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/host"
@@ -164,4 +168,37 @@ func TestBrokenConnectionIsMadeAnew(t *testing.T) {
 		return err == nil
 	}, time.Minute, 10*time.Millisecond)
 	require.Equal(t, 2, server.Dials())
+}
+
+func TestKeysOfAnAgent(t *testing.T) {
+	server := hosttest.Start(t)
+	pem, err := os.ReadFile(server.KeyFile)
+	require.NoError(t, err)
+	key, err := ssh.ParseRawPrivateKey(pem)
+	require.NoError(t, err)
+	keyring := agent.NewKeyring()
+	require.NoError(t, keyring.Add(agent.AddedKey{PrivateKey: key}))
+	socket := filepath.Join(t.TempDir(), "agent")
+	listener, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = agent.ServeAgent(keyring, conn) // ends with the connection
+		}
+	})
+	config := server.Config()
+	config.KeyFile, config.AgentSocket = "", socket
+	_, err = host.Do(t.Context(), open(t, config), deploy.Script{Text: "true"})
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	group.Wait()
+
+	_, err = host.Do(t.Context(), open(t, config), deploy.Script{Text: "true"})
+	require.ErrorIs(t, err, domain.ErrUnauthenticated)
+	require.ErrorContains(t, err, "ask the SSH agent")
 }
