@@ -113,12 +113,18 @@ func (a *asker) run(ctx context.Context) (contracts.DeviceCredential, error) {
 }
 
 // trust accepts a credential when the fleet that gives it is the one that made
-// the token: the token came past the broker.
+// the token: the token came past the broker. Of the keys that the answer names
+// only the token's own is kept: nothing vouches for others, and whoever answers
+// in place of the fleet could add one of its own.
 func (a *asker) trust(credential contracts.DeviceCredential) (contracts.DeviceCredential, error) {
-	if slices.Contains(credential.SigningKeys, a.token.SigningKey) {
-		return credential, nil
+	if !slices.Contains(credential.SigningKeys, a.token.SigningKey) {
+		return contracts.DeviceCredential{}, errors.New("the fleet names other signing keys than the one that signed the token: the broker may be forged; nothing was stored")
 	}
-	return contracts.DeviceCredential{}, errors.New("the fleet names other signing keys than the one that signed the token: the broker may be forged; nothing was stored")
+	if more := len(credential.SigningKeys) - 1; more > 0 {
+		a.say(fmt.Sprintf("trusting the key that signed the token, and not %d more that the broker names: to trust these as well, set signing_keys in the agent's configuration", more))
+	}
+	credential.SigningKeys = []string{a.token.SigningKey}
+	return credential, nil
 }
 
 // explain says what the fleet's answer means, and how long to wait.

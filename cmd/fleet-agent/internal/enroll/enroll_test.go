@@ -178,6 +178,32 @@ func TestForgedBroker(t *testing.T) {
 	require.ErrorIs(t, err, identity.ErrNone)
 }
 
+// TestForgedBrokerAddsAKey: nor can it have its own key trusted beside that one.
+func TestForgedBrokerAddsAKey(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, false)
+	other, _, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	s.service = adder{s.service, other}
+	_, err = s.run(t.Context(), true)
+	require.NoError(t, err)
+	kept, err := s.store.Load()
+	require.NoError(t, err)
+	require.Equal(t, []string{contracts.FormatPublicKey(s.trusted[0])}, kept.Credential.SigningKeys)
+	require.Contains(t, s.heard(), "not 1 more")
+}
+
+type adder struct {
+	domain.Enroller
+	key ed25519.PublicKey
+}
+
+func (a adder) Enroll(ctx context.Context, request contracts.EnrollRequest) (contracts.EnrollReply, error) {
+	reply, err := a.Enroller.Enroll(ctx, request)
+	reply.Credential.SigningKeys = append(reply.Credential.SigningKeys, contracts.FormatPublicKey(a.key))
+	return reply, err
+}
+
 type forger struct {
 	domain.Enroller
 	key ed25519.PublicKey
