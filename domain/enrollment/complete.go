@@ -30,15 +30,19 @@ func (s *Service) complete(ctx context.Context, intent domain.EnrollmentIntent, 
 		return s.deny(ctx, intent.Device, "Revoked", revoked), nil
 	}
 	minted, err := s.mint(ctx, intent, known)
+	if errors.Is(err, domain.ErrPermissionDenied) {
+		// It was restored while nobody could tell the provider: the registry counts.
+		if err = s.caps.Minter.Restore(ctx, intent.Device); err == nil {
+			minted, err = s.mint(ctx, intent, known)
+		}
+	}
 	switch {
-	case errors.Is(err, domain.ErrPermissionDenied):
-		return s.deny(ctx, intent.Device, "Revoked", revoked), nil
 	case errors.Is(err, domain.ErrInvalid):
 		return s.deny(ctx, intent.Device, "KeyNotUsable", "the identity provider does not accept the device's key"), nil
 	case err != nil:
 		return contracts.EnrollReply{}, err
 	}
-	_, err = domain.UpdateDevice(ctx, s.caps.Devices, intent.Device, func(d *domain.FleetDevice) error {
+	device, err = domain.UpdateDevice(ctx, s.caps.Devices, intent.Device, func(d *domain.FleetDevice) error {
 		if d.Labels == nil && len(intent.Labels) > 0 {
 			d.Labels = contracts.Labels{}
 		}
@@ -48,6 +52,9 @@ func (s *Service) complete(ctx context.Context, intent domain.EnrollmentIntent, 
 	})
 	if err != nil {
 		return contracts.EnrollReply{}, err
+	}
+	if device.Revoked { // meanwhile: what the provider was told of it may be undone
+		return s.deny(ctx, intent.Device, "Revoked", revoked), s.caps.Minter.Revoke(ctx, intent.Device)
 	}
 	intent.State, intent.Reason = contracts.EnrollmentDone, ""
 	intent.UserID, intent.KeyID, intent.KeyExpiresAt = minted.UserID, minted.KeyID, minted.ExpiresAt

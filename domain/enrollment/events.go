@@ -14,14 +14,15 @@ const actor = "enrollment"
 
 // deny is the answer to a device that gets nothing, and an event.
 func (s *Service) deny(ctx context.Context, device contracts.DeviceID, reason, message string) contracts.EnrollReply {
-	s.refuse(ctx, device, reason, message)
+	s.refuse(ctx, device, device, reason, message)
 	return contracts.EnrollReply{State: contracts.EnrollmentDenied, Reason: contracts.Clip(message, contracts.MaxMessageBytes)}
 }
 
-// refuse makes a refusal known: a device that asks again and again does so no
-// more than once in a while for each reason.
-func (s *Service) refuse(ctx context.Context, device contracts.DeviceID, reason, message string) {
-	if !s.refused.allows(string(device)+" "+reason, time.Now()) {
+// refuse makes a refusal known: who asks again and again does so no more than
+// once in a while for each reason. It is whose token it was, not whom the request
+// names: strangers, "", are all alike.
+func (s *Service) refuse(ctx context.Context, who, device contracts.DeviceID, reason, message string) {
+	if !s.refused.allows(string(who)+" "+reason, time.Now()) {
 		return
 	}
 	s.log.Warn("enrollment was refused", slog.String("device", string(device)), slog.String("reason", reason), slog.String("message", message))

@@ -80,12 +80,12 @@ func (s *Service) Enroll(ctx context.Context, request contracts.EnrollRequest) (
 	}
 	token, err := authentic(request.Token, s.fleet.SigningKeys)
 	if err != nil {
-		s.refuse(ctx, request.Device, "TokenForged", err.Error())
+		s.refuse(ctx, "", request.Device, "TokenForged", err.Error())
 		return contracts.EnrollReply{}, err
 	}
 	if token.Device != request.Device {
 		err := domain.Errorf(domain.ErrPermissionDenied, "the enrollment token is that of device %q, not of %q", token.Device, request.Device)
-		s.refuse(ctx, request.Device, "TokenOfAnotherDevice", err.Error())
+		s.refuse(ctx, token.Device, request.Device, "TokenOfAnotherDevice", err.Error())
 		return contracts.EnrollReply{}, err
 	}
 	if err := expired(token, time.Now()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -223,6 +224,23 @@ func TestRefusals(t *testing.T) {
 	}, w.events(t, "pi-1"))
 }
 
+// TestRefusalsDoNotFloodTheEvents: whoever has one token can name any device and
+// send any forgery.
+func TestRefusalsDoNotFloodTheEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	key := newKey(t)
+	good := w.invite(t, enrollment.Invitation{Device: "pi-1"})
+	for i := range 50 {
+		device := contracts.DeviceID(fmt.Sprintf("victim-%d", i))
+		_, err := w.service.Enroll(t.Context(), request(t, device, good, key))
+		require.ErrorIs(t, err, domain.ErrPermissionDenied)
+		_, err = w.service.Enroll(t.Context(), request(t, device, good+"x", key))
+		require.ErrorIs(t, err, domain.ErrUnauthenticated)
+	}
+	require.Len(t, w.events(t, ""), 2)
+}
+
 func TestTokensExpire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -284,11 +302,40 @@ func TestRevokedDeviceIsRefused(t *testing.T) {
 	token = w.invite(t, enrollment.Invitation{Device: "pi-1"})
 	require.Contains(t, w.ask(t, "pi-1", token, key).Reason, "revoked")
 
-	setRevoked(false)
-	require.Contains(t, w.ask(t, "pi-1", token, key).Reason, "revoked", "the provider refuses it, too")
-	require.NoError(t, w.identity.Restore(t.Context(), "pi-1"))
+	setRevoked(false) // and nobody tells the provider
 	require.Equal(t, contracts.EnrollmentDone, w.ask(t, "pi-1", token, key).State)
 	require.True(t, w.signsIn(t, "pi-1", key))
+}
+
+// TestRevokedWhileItEnrolls: a revocation that comes between the steps wins.
+func TestRevokedWhileItEnrolls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	key := newKey(t)
+	caps := w.caps
+	caps.Minter = revokingMinter{w.identity, w.fleet.Devices()}
+	w.service = w.serve(caps, nil)
+	token := w.invite(t, enrollment.Invitation{Device: "pi-1"})
+	reply := w.ask(t, "pi-1", token, key)
+	require.Equal(t, contracts.EnrollmentDenied, reply.State)
+	require.Nil(t, reply.Credential)
+	require.False(t, w.signsIn(t, "pi-1", key))
+	require.NotContains(t, w.events(t, "pi-1"), "DeviceEnrolled")
+}
+
+// revokingMinter has a device revoked as soon as it has a key.
+type revokingMinter struct {
+	domain.DeviceCredentialMinter
+	devices domain.DeviceRegistry
+}
+
+func (m revokingMinter) Enroll(ctx context.Context, device contracts.DeviceID, key string, expires time.Time) (domain.DeviceCredential, error) {
+	minted, err := m.DeviceCredentialMinter.Enroll(ctx, device, key, expires)
+	if err != nil {
+		return minted, err
+	}
+	_, err = domain.UpdateDevice(ctx, m.devices, device, func(d *domain.FleetDevice) error { d.Revoked = true; return nil })
+	return minted, err
 }
 
 func TestRemovedDeviceIsRefused(t *testing.T) {
