@@ -61,7 +61,16 @@ type admission struct {
 	expires     time.Time
 }
 
-const devicePrefix = "device/"
+const (
+	devicePrefix = "device/"
+	enrollPrefix = string(domain.RoleEnroll) + "/"
+)
+
+// limited reports whether a user is one whose connections are bounded: of a
+// device, or of the holder of its enrollment token.
+func limited(user string) bool {
+	return strings.HasPrefix(user, devicePrefix) || strings.HasPrefix(user, enrollPrefix)
+}
 
 // deviceUser is the name of a device's user at the broker.
 func deviceUser(device contracts.DeviceID) string { return devicePrefix + string(device) }
@@ -97,6 +106,9 @@ func (c *Callout) admission(ctx context.Context, request calloutRequest) (admiss
 	admitted, denied := admissionOf(principal, request.token, c.accounts)
 	if denied == nil && admitted.role == domain.RoleDevice {
 		denied = c.checkDevice(ctx, principal.Device)
+	}
+	if denied == nil && limited(admitted.name) && !c.limit.allows(admitted.name, time.Now()) {
+		denied = &denial{reason: DeniedTooOften, message: fmt.Sprintf("device %q connected more than %d times within a minute: is its credential used on several machines?", principal.Device, admissionsPerMinute)}
 	}
 	if denied != nil {
 		denied.subject, denied.device = principal.Subject, principal.Device
@@ -146,12 +158,8 @@ func (c *Callout) checkDevice(ctx context.Context, device contracts.DeviceID) *d
 		}
 		revoked = record.Revoked
 	}
-	switch {
-	case revoked:
+	if revoked {
 		return &denial{reason: DeniedRevoked, message: fmt.Sprintf("device %q is revoked: `fleet device restore %s` lifts it", device, device)}
-	case !c.limit.allows(device, time.Now()):
-		return &denial{reason: DeniedTooOften, message: fmt.Sprintf("device %q connected more than %d times within a minute: is its credential used on several machines?", device, admissionsPerMinute)}
-	default:
-		return nil
 	}
+	return nil
 }

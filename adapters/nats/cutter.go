@@ -212,27 +212,27 @@ func (c *cutter) disconnect(ctx context.Context, devices []contracts.DeviceID, a
 }
 
 // unwanted returns the connections of devices without access, and the oldest of
-// those that hold too many.
+// those that hold too many, enrolling devices among them.
 func (c *cutter) unwanted(found []brokerConnection) []brokerConnection {
 	var unwanted []brokerConnection
-	byDevice := map[contracts.DeviceID][]brokerConnection{}
+	byUser := map[string][]brokerConnection{}
 	for _, connection := range found {
 		device, ok := userDevice(connection.user)
 		switch {
-		case !ok:
-		case !c.access.permits(device):
+		case !limited(connection.user):
+		case ok && !c.access.permits(device):
 			unwanted = append(unwanted, connection)
 		default:
-			byDevice[device] = append(byDevice[device], connection)
+			byUser[connection.user] = append(byUser[connection.user], connection)
 		}
 	}
-	for _, device := range slices.Sorted(maps.Keys(byDevice)) {
-		held := byDevice[device]
+	for _, user := range slices.Sorted(maps.Keys(byUser)) {
+		held := byUser[user]
 		if excess := len(held) - c.options.perDevice; excess > 0 {
 			slices.SortFunc(held, func(a, b brokerConnection) int { return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.id, b.id)) })
 			unwanted = append(unwanted, held[:excess]...)
 			c.options.log.Warn("a device holds too many connections: the oldest are ended",
-				slog.String("device", string(device)), slog.Int("connections", len(held)))
+				slog.String("user", user), slog.Int("connections", len(held)))
 		}
 	}
 	return unwanted

@@ -112,3 +112,27 @@ func TestTooManyConnections(t *testing.T) {
 	}
 	require.Positive(t, server.Callout.Stats().Denied[nats.DeniedTooOften])
 }
+
+// TestTooManyConnectionsWithAnEnrollmentToken: such a token is good for weeks, and
+// must not be worth all connections of the broker.
+func TestTooManyConnectionsWithAnEnrollmentToken(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, natstest.Options{Callout: true, CalloutOptions: nats.CalloutOptions{ConnectionsPerDevice: 2, LookEvery: 50 * time.Millisecond}})
+	token := server.Callout.Identity.Issue(principal("enroll:greedy", "greedy", domain.RoleEnroll), time.Hour).Value
+	closed := make(chan int, 100)
+	connect := func(i int) error {
+		_, err := server.Callout.RawToken(t, token, natsgo.NoReconnect(), natsgo.ClosedHandler(func(*natsgo.Conn) { closed <- i }))
+		return err
+	}
+	for i := range 4 {
+		require.NoError(t, connect(i))
+	}
+	require.Eventually(t, func() bool { return len(closed) >= 2 }, patience, 10*time.Millisecond)
+	require.ElementsMatch(t, []int{0, 1}, []int{<-closed, <-closed}, "the oldest")
+	var refused error
+	for i := 4; i < 70 && refused == nil; i++ {
+		refused = connect(i)
+	}
+	require.ErrorIs(t, refused, natsgo.ErrAuthorization)
+	require.Positive(t, server.Callout.Stats().Denied[nats.DeniedTooOften])
+}
