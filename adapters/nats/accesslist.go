@@ -58,7 +58,7 @@ func (l *accessList) replace(revoked map[contracts.DeviceID]bool) {
 // watchRegistry keeps the list, and has devices disconnected that lose their
 // place in it. It closes known once the list is whole.
 func (c *Callout) watchRegistry(ctx context.Context, known chan struct{}) error {
-	for first := true; ; first = false {
+	for tell := true; ; tell = false {
 		w := registryWatch{callout: c, first: map[contracts.DeviceID]bool{}, caughtUp: func() {
 			if known != nil {
 				close(known)
@@ -72,8 +72,8 @@ func (c *Callout) watchRegistry(ctx context.Context, known chan struct{}) error 
 		if err == nil || !errors.Is(err, domain.ErrUnavailable) {
 			return err
 		}
-		if first {
-			c.log.Warn("the registry cannot be followed, and is tried again", slog.String("error", err.Error()))
+		if tell || w.first == nil { // once for each outage
+			c.log.Warn("the registry cannot be followed, and is tried again; until then revocations are not heard of", slog.String("error", err.Error()))
 		}
 		if !pause(ctx, time.Second) {
 			return nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -88,6 +89,8 @@ type Callout struct {
 	workers  int
 	log      *slog.Logger
 	serving  chan struct{}
+	// toldLate is when late requests were logged last, in Unix nanoseconds.
+	toldLate atomic.Int64
 }
 
 // NewCallout returns a callout. The registry and the events need the
@@ -190,6 +193,7 @@ func (c *Callout) answer(ctx context.Context, msg *nats.Msg) {
 	}
 	if !began.Before(request.deadline) {
 		c.counters.late.Add(1) // the client has gone
+		c.tellLate(began, began.Sub(request.deadline))
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(verifyTimeout, time.Until(request.deadline)))
@@ -210,6 +214,15 @@ func (c *Callout) answer(ctx context.Context, msg *nats.Msg) {
 		return
 	}
 	c.counters.decided(admitted.role, denied, time.Since(began))
+}
+
+// tellLate logs, once a minute at most, that clients were given up.
+func (c *Callout) tellLate(now time.Time, by time.Duration) {
+	last := c.toldLate.Load()
+	if now.UnixNano()-last >= int64(time.Minute) && c.toldLate.CompareAndSwap(last, now.UnixNano()) {
+		c.log.Warn("authorization requests come after their time limit, and their clients do not get in: check that the clocks of broker and callout agree, and whether the callout is overloaded",
+			slog.Duration("late", by), slog.Uint64("sinceStart", c.counters.late.Load()))
+	}
 }
 
 // announce says that requests are decided, once the broker has the
