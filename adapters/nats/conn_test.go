@@ -1,7 +1,9 @@
 package nats_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -164,4 +166,34 @@ func TestReporterRefusesWhatIsInvalid(t *testing.T) {
 	server := natstest.Start(t, natstest.Options{})
 	reporter := nats.NewObservedStateReporter(server.Device(t, "pi-1"), "pi-1")
 	require.ErrorIs(t, reporter.Heartbeat(t.Context(), contracts.Heartbeat{AppliedGeneration: contracts.MaxGeneration + 1}), domain.ErrInvalid)
+}
+
+func TestExposed(t *testing.T) {
+	t.Parallel()
+	exposed := func(ca string, servers ...string) bool { return nats.Config{Servers: servers, CAFile: ca}.Exposed() }
+	require.True(t, exposed("", "nats://broker.example:4222"))
+	require.True(t, exposed("", "broker.example"))
+	require.True(t, exposed("", "tls://broker.example", "nats://192.0.2.1"))
+	require.False(t, exposed("", "tls://broker.example:4222"))
+	require.False(t, exposed("", "nats://127.0.0.1:4222", "nats://[::1]:4222", "nats://localhost"))
+	require.False(t, exposed("ca.pem", "nats://broker.example:4222"))
+}
+
+// TestTokenInTheClearIsTold to whoever reads the client's log.
+func TestTokenInTheClearIsTold(t *testing.T) {
+	t.Parallel()
+	told := func(server string) string {
+		var log bytes.Buffer
+		conn, err := nats.Connect(t.Context(), nats.Config{
+			Servers: []string{server}, Credential: nats.TokenCredential(fixedToken{Value: "SECRET"}),
+			Logger: slog.New(slog.NewTextHandler(&log, nil)), ReconnectWait: time.Hour,
+		})
+		require.NoError(t, err)
+		conn.Close()
+		return log.String()
+	}
+	clear := told("nats://192.0.2.1:4222")
+	require.Contains(t, clear, "tls://")
+	require.NotContains(t, clear, "SECRET")
+	require.Empty(t, told("tls://192.0.2.1:4222"))
 }

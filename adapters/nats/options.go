@@ -6,8 +6,10 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,6 +120,9 @@ func (c *Conn) options(config Config) ([]nats.Option, error) {
 		options = append(options, nats.RootCAs(config.CAFile))
 	}
 	if c.tokens != nil {
+		if config.Exposed() {
+			c.log.Warn("the token that this client shows can be read and used by whoever is on the way to the broker: write the server as tls://HOST:PORT, or name the broker's certificate authority")
+		}
 		options = append(options, nats.TokenHandler(c.tokens.value))
 	}
 	if config.Credential.option != nil {
@@ -128,6 +133,26 @@ func (c *Conn) options(config Config) ([]nats.Option, error) {
 		options = append(options, credential)
 	}
 	return options, nil
+}
+
+// Exposed reports whether a token could cross the network without TLS: to a URL
+// that begins with nats://, TLS is used only when whoever answers asks for it.
+// With an authority, and with tls://, it always is.
+func (c Config) Exposed() bool {
+	if c.CAFile != "" {
+		return false
+	}
+	return slices.ContainsFunc(c.Servers, func(server string) bool {
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		parsed, err := url.Parse(server)
+		if err != nil || parsed.Scheme == "tls" || parsed.Scheme == "wss" || parsed.Hostname() == "localhost" {
+			return false
+		}
+		ip, err := netip.ParseAddr(parsed.Hostname())
+		return err != nil || !ip.IsLoopback()
+	})
 }
 
 // checkServers names a server that is not a URL by its place: the URL may hold

@@ -96,6 +96,9 @@ func runEnroll(ctx context.Context, path string, named bool, o enrollOptions, st
 		request.ServerCA = string(authority)
 	}
 	say := func(text string) { _, _ = fmt.Fprintln(out, text) }
+	if (nats.Config{Servers: c.Broker.Servers, CAFile: c.Broker.CAFile}).Exposed() {
+		say("warning: the token can be read and used by whoever is on the way to the broker: write the server as tls://HOST:PORT, or name its certificate authority with --ca-file")
+	}
 	enrolled, err := enroll.Run(ctx, c.Identities(), enroller(c.Broker, token), request, say)
 	if err != nil {
 		return err
