@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,30 +27,6 @@ type LogQuery struct {
 	Place *Place
 }
 
-// Place is how far a log was read: the time stamp of the last piece, which may
-// be as coarse as a second, and how many pieces carry it. Engines end a
-// followed log at a time of their own, with or without what the next run of
-// the container has written by then.
-type Place struct {
-	at     time.Time
-	pieces int
-}
-
-// pass takes in the time of a piece and reports whether it was read before.
-// again is how many of those at the place where reading went on are left.
-func (p *Place) pass(at time.Time, again *int) bool {
-	if *again > 0 && at.Equal(p.at) {
-		*again--
-		return true
-	}
-	*again = 0
-	if !at.Equal(p.at) {
-		p.at, p.pieces = at, 0
-	}
-	p.pieces++
-	return false
-}
-
 // Logs writes a container's output to w, standard output and error in the
 // order in which they came, and returns nil at its end. It blocks until ctx
 // ends when following. The engine may send no header before the first line.
@@ -65,21 +42,40 @@ func (c *Client) Logs(ctx context.Context, id string, query LogQuery, w io.Write
 	if query.Follow {
 		values.Set("follow", "1")
 	}
-	if query.Place != nil {
-		values.Set("timestamps", "1")
-		if query.Place.at.IsZero() {
-			query.Place.at = time.Now() // from where to go on if nothing comes
-		} else {
-			values.Set("since", strconv.FormatFloat(float64(query.Place.at.UnixMicro())/1e6, 'f', 6, 64))
-			values.Set("tail", "all")
-		}
+	path := "/v" + info.API + "/containers/" + escape(id) + "/logs"
+	place := query.Place
+	if place == nil {
+		return c.copyLog(ctx, path, values, w, nil)
 	}
-	response, err := c.send(ctx, http.MethodGet, "/v"+info.API+"/containers/"+escape(id)+"/logs", values, nil, nil)
+	values.Set("timestamps", "1")
+	now := time.Now()
+	if place.read.IsZero() {
+		place.note(now.Round(0), now) // from where to go on if nothing comes
+		return c.copyLog(ctx, path, values, w, place.pass)
+	}
+	values.Set("tail", "all")
+	if since := place.resume(now); !since.IsZero() {
+		values.Set("since", strconv.FormatFloat(float64(since.UnixMicro())/1e6, 'f', 6, 64))
+		return c.copyLog(ctx, path, values, w, place.pass)
+	}
+	pass, found := place.finder()
+	whole := maps.Clone(values)
+	whole.Del("follow")
+	if err := c.copyLog(ctx, path, whole, io.Discard, pass); err != nil {
+		return err
+	}
+	place.skip = found()
+	return c.copyLog(ctx, path, values, w, place.pass)
+}
+
+// copyLog reads a log once. pass is as in demultiplex.
+func (c *Client) copyLog(ctx context.Context, path string, values url.Values, w io.Writer, pass func(time.Time) bool) error {
+	response, err := c.send(ctx, http.MethodGet, path, values, nil, nil)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	err = demultiplex(w, response.Body, query.Place)
+	err = demultiplex(w, response.Body, pass)
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -88,13 +84,10 @@ func (c *Client) Logs(ctx context.Context, id string, query LogQuery, w io.Write
 
 // demultiplex copies the payload of frames: a byte that names the stream,
 // three zeroes, four bytes of big-endian length. It holds no frame in memory.
-// With a place, frames begin with a time stamp, which is taken off.
-func demultiplex(w io.Writer, r io.Reader, place *Place) error {
+// With pass, frames begin with a time stamp, which is taken off and given to
+// it; the frames for which it returns true are left out.
+func demultiplex(w io.Writer, r io.Reader, pass func(time.Time) bool) error {
 	buffered := bufio.NewReader(r)
-	again := 0
-	if place != nil {
-		again = place.pieces
-	}
 	var header [8]byte
 	for {
 		if _, err := io.ReadFull(buffered, header[:]); errors.Is(err, io.EOF) {
@@ -107,9 +100,9 @@ func demultiplex(w io.Writer, r io.Reader, place *Place) error {
 		}
 		size := int64(binary.BigEndian.Uint32(header[4:]))
 		into := w
-		if place != nil {
+		if pass != nil {
 			at, length := timeStamp(buffered, size)
-			if length > 0 && place.pass(at, &again) {
+			if length > 0 && pass(at) {
 				into = io.Discard
 			}
 			_, _ = buffered.Discard(length)
