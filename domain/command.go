@@ -12,8 +12,8 @@ import (
 // CommandBus carries requests to devices. Safe for concurrent use.
 type CommandBus interface {
 	// Call sends one request and returns the device's reply. A device that is
-	// not connected gives ErrUnavailable at once; so does a reply that does not
-	// come before ctx ends. The request may have been carried out even so.
+	// not connected gives ErrOffline at once. A reply that does not come before ctx
+	// ends gives ErrUnavailable alone: the request may have been carried out.
 	Call(ctx context.Context, device contracts.DeviceID, verb contracts.Verb, request []byte) ([]byte, error)
 }
 

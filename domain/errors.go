@@ -27,6 +27,10 @@ var (
 	ErrUnsupported = errors.New("not supported")
 )
 
+// ErrOffline is an ErrUnavailable of a CommandBus that knows that nobody takes the
+// device's commands now. An error without it may also be a slow link.
+var ErrOffline = Errorf(ErrUnavailable, "nobody takes its commands")
+
 // kinds pairs each kind with its name on the wire.
 func kinds() map[string]error {
 	return map[string]error{

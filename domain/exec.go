@@ -49,7 +49,8 @@ func (e *UnrecordedError) Unwrap() error { return e.Cause }
 // that it was asked for, by whom and with which words, before the device is told:
 // when this cannot be stored, nothing is sent. How the command ended is recorded
 // after it, even when ctx has ended meanwhile; its output never is. What could not
-// be recorded is an *UnrecordedError.
+// be recorded is an *UnrecordedError. While the command runs, the device is asked
+// now and then whether it is there: ErrUnavailable when its agent is gone.
 func Exec(ctx context.Context, bus CommandBus, log EventLog, actor string, device contracts.DeviceID, request contracts.ExecRequest) (contracts.ExecResult, error) {
 	if err := request.Validate(); err != nil {
 		return contracts.ExecResult{}, WrapError(ErrInvalid, err, "command to device %q", device)
@@ -64,7 +65,7 @@ func Exec(ctx context.Context, bus CommandBus, log EventLog, actor string, devic
 	if err := log.Append(ctx, event(ExecRequested, "")); err != nil {
 		return contracts.ExecResult{}, &UnrecordedError{Cause: err}
 	}
-	result, err := Call[contracts.ExecResult](ctx, bus, device, contracts.VerbExec, request)
+	result, err := callExec(ctx, bus, device, request)
 	reason, end := execEnd(ctx, result, err)
 	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), execRecordTime)
 	defer cancel()

@@ -24,12 +24,17 @@ type audited struct {
 	err    error
 	hang   bool
 	asked  []contracts.ExecRequest
+	// began is when the agent says that it was started.
+	began time.Time
+	// holds, while it is open, is what commands wait for, whatever happens to the
+	// agent that runs them.
+	holds chan struct{}
 }
 
 func inAudit(t *testing.T, test func(a *audited)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		a := &audited{t: t, fleet: memory.New()}
+		a := &audited{t: t, fleet: memory.New(), began: time.Now()}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- a.fleet.Device("pi-1").Serve(ctx, a.answer) }()
@@ -40,12 +45,18 @@ func inAudit(t *testing.T, test func(a *audited)) {
 	})
 }
 
-func (a *audited) answer(ctx context.Context, _ contracts.Verb, body []byte) []byte {
+func (a *audited) answer(ctx context.Context, verb contracts.Verb, body []byte) []byte {
+	if verb == contracts.VerbPing {
+		return domain.Answer(contracts.PingResult{AgentVersion: "v1", Time: time.Now(), Uptime: contracts.Duration(time.Since(a.began))}, nil)
+	}
 	request, err := contracts.Decode[contracts.ExecRequest](body)
 	assert.NoError(a.t, err)
 	a.asked = append(a.asked, request)
 	if a.hang {
 		<-ctx.Done()
+	}
+	if a.holds != nil {
+		<-a.holds
 	}
 	return domain.Answer(a.result, a.err)
 }

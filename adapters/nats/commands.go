@@ -40,7 +40,7 @@ func (b *CommandBus) Call(ctx context.Context, device contracts.DeviceID, verb c
 	case err == nil:
 		return reply.Data, nil
 	case errors.Is(err, nats.ErrNoResponders):
-		return nil, domain.WrapError(domain.ErrUnavailable, err, "device %q is offline", device)
+		return nil, domain.WrapError(domain.ErrOffline, err, "device %q is offline", device)
 	case ctx.Err() != nil:
 		return nil, domain.WrapError(domain.ErrUnavailable, ctx.Err(), "device %q did not answer %s in time: its agent or its connection may be down, or it is busy", device, verb)
 	default:

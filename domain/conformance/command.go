@@ -112,8 +112,8 @@ func requireUnavailableAtOnce(t *testing.T, bus domain.CommandBus, id contracts.
 		ctx, cancel := context.WithTimeout(t.Context(), atOnce)
 		defer cancel()
 		_, err := ping(ctx, bus, id)
-		return errors.Is(err, domain.ErrUnavailable) && ctx.Err() == nil
-	}, "a call to device %q must give ErrUnavailable at once", id)
+		return errors.Is(err, domain.ErrOffline) && errors.Is(err, domain.ErrUnavailable) && ctx.Err() == nil
+	}, "a call to device %q must give ErrOffline at once", id)
 }
 
 func commandAnswered(t *testing.T, f CommandBusFixture) {
@@ -156,7 +156,7 @@ func commandOwn(t *testing.T, f CommandBusFixture) {
 func commandNobody(t *testing.T, f CommandBusFixture) {
 	requireAtOnce(t, func() {
 		_, err := ping(t.Context(), f.Bus, "pi-1")
-		assert.ErrorIs(t, err, domain.ErrUnavailable)
+		assert.ErrorIs(t, err, domain.ErrOffline)
 	})
 }
 
@@ -184,6 +184,7 @@ func commandLate(t *testing.T, f CommandBusFixture) {
 	requireAtOnce(t, func() {
 		_, err := ping(ctx, f.Bus, "pi-1")
 		assert.ErrorIs(t, err, domain.ErrUnavailable)
+		assert.NotErrorIs(t, err, domain.ErrOffline)
 	})
 }
 

@@ -42,7 +42,7 @@ func (b *CommandBus) Call(ctx context.Context, device contracts.DeviceID, verb c
 	defer target.listen(bell)()
 	session, server := target.server()
 	if server == nil {
-		return nil, domain.Errorf(domain.ErrUnavailable, "device %q is offline: it was not sent the command %s", device, verb)
+		return nil, domain.Errorf(domain.ErrOffline, "device %q is offline: it was not sent the command %s", device, verb)
 	}
 	request := commandRequest{verb: verb, body: bytes.Clone(body), reply: make(chan []byte, 1)}
 	requests := server.requests
