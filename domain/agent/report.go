@@ -15,7 +15,7 @@ const maxReported = 256
 
 // compose returns what the device runs now, under the lock. The sequence is that
 // of the last report sent. Since goes on from the last composed report as long as
-// phase and reason stay.
+// phase and reason stay, unless the clock was set back to before it.
 func (a *Agent) compose(now time.Time) contracts.DeviceReport {
 	report := contracts.DeviceReport{Sequence: a.sent, AppliedGeneration: a.generation(), AppliedDigest: a.digest(), Refused: a.refused}
 	now = now.UTC().Truncate(time.Millisecond)
@@ -23,7 +23,7 @@ func (a *Agent) compose(now time.Time) contracts.DeviceReport {
 		r := a.assess(a.tasks[name])
 		r.Name = name
 		r.Since = now
-		if before, found := reportOf(a.current, name); found && before.Phase == r.Phase && before.Reason == r.Reason {
+		if before, found := reportOf(a.current, name); found && before.Phase == r.Phase && before.Reason == r.Reason && !before.Since.After(now) {
 			r.Since = before.Since
 		}
 		if (contracts.DeviceReport{Deployments: []contracts.DeploymentReport{r}}).Validate() != nil {
@@ -50,7 +50,7 @@ func (a *Agent) untold(now time.Time) []contracts.DeploymentReport {
 				Name: status.Name, Generation: status.Generation, Phase: phase, Reason: reason,
 				Message: contracts.Clip(status.Message, contracts.MaxMessageBytes), Since: now, Services: status.Services,
 			}
-			if before, known := reportOf(a.current, status.Name); known && before.Phase == phase && before.Reason == reason {
+			if before, known := reportOf(a.current, status.Name); known && before.Phase == phase && before.Reason == reason && !before.Since.After(now) {
 				r.Since = before.Since
 			}
 			twice := slices.ContainsFunc(found, func(other contracts.DeploymentReport) bool { return other.Name == r.Name })
