@@ -44,12 +44,12 @@ func (c container) succeeded() bool {
 
 // runInit runs one to its end. One that an earlier agent started is waited for.
 func (a *application) runInit(ctx context.Context, init wanted) error {
-	a.progress(contracts.ReasonInitRunning, init.label()+" runs")
 	if _, running := a.have[init.Name]; !running {
 		if err := a.startInit(ctx, init); err != nil {
 			return err
 		}
 	}
+	a.progress(contracts.ReasonInitRunning, init.label()+" runs")
 	id := a.have[init.Name].ID
 	bounded, cancel := context.WithTimeoutCause(ctx, init.timeout, errInitTimeout)
 	defer cancel()
