@@ -18,11 +18,12 @@ const (
 	VerbDescribe  Verb = "describe"  // say all that you know about yourself
 	VerbReconcile Verb = "reconcile" // compare with the runtime now, forget back-offs
 	VerbReport    Verb = "report"    // send info and report again
+	VerbRotate    Verb = "rotate"    // replace your key by a new one
 )
 
 // Verbs returns the closed list of verbs.
 func Verbs() []Verb {
-	return []Verb{VerbPing, VerbLogs, VerbExec, VerbDescribe, VerbReconcile, VerbReport}
+	return []Verb{VerbPing, VerbLogs, VerbExec, VerbDescribe, VerbReconcile, VerbReport, VerbRotate}
 }
 
 // Validate accepts the verbs of the closed list.
@@ -193,6 +194,20 @@ type ExecResult struct {
 func (e ExecResult) Validate() error {
 	if len(e.Output) > MaxExecOutput {
 		return invalid("output", "must be at most %d bytes", MaxExecOutput)
+	}
+	return nil
+}
+
+// RotateRequest asks a device to enroll anew, with a new key, by a token that the
+// fleet made for it. It is answered with Empty once the device has taken it on.
+type RotateRequest struct {
+	Token string `json:"token"`
+}
+
+// Validate checks the token's form and signature.
+func (r RotateRequest) Validate() error {
+	if _, err := ParseEnrollmentToken(r.Token); err != nil {
+		return invalid("token", "is not an enrollment token")
 	}
 	return nil
 }

@@ -73,6 +73,10 @@ func TestEnrollmentTokenChecksItself(t *testing.T) {
 		{"name", func(s *EnrollTokenRequest) { s.Device = "" }, "device", "must not be empty"},
 		{"no time", func(s *EnrollTokenRequest) { s.ExpiresAt = time.Time{} }, "expiresAt", "must be set"},
 	})
+	rotate := func() RotateRequest { return RotateRequest{Token: testEnrollmentToken} }
+	checkRefusals(t, rotate, []refusal[RotateRequest]{
+		{"token", func(s *RotateRequest) { s.Token = "x" }, "token", "is not an enrollment token"},
+	})
 	result := func() EnrollTokenResult { return EnrollTokenResult{Token: testEnrollmentToken} }
 	checkRefusals(t, result, []refusal[EnrollTokenResult]{
 		{"token", func(s *EnrollTokenResult) { s.Token = "x" }, "token", "is not an enrollment token"},

@@ -89,6 +89,7 @@ func FuzzDecodeLogsRequest(f *testing.F)        { fuzzDecode(f, Decode[LogsReque
 func FuzzDecodeLogsResult(f *testing.F)         { fuzzDecode(f, Decode[LogsResult]) }
 func FuzzDecodeExecRequest(f *testing.F)        { fuzzDecode(f, Decode[ExecRequest]) }
 func FuzzDecodeExecResult(f *testing.F)         { fuzzDecode(f, Decode[ExecResult]) }
+func FuzzDecodeRotateRequest(f *testing.F)      { fuzzDecode(f, Decode[RotateRequest]) }
 func FuzzDecodeDescribeResult(f *testing.F)     { fuzzDecode(f, Decode[DescribeResult]) }
 
 func FuzzDecodeHeartbeat(f *testing.F) {

@@ -269,6 +269,7 @@ func goldens() []golden {
 		// report are answered with {}.
 		document("command-empty", Empty{}),
 		document("command-ping-result", PingResult{AgentVersion: "1.4.0", Time: at(14), Uptime: Duration(36 * time.Hour)}),
+		document("command-rotate-request", RotateRequest{Token: testEnrollmentToken}),
 		document("command-logs-request", LogsRequest{
 			Session: "s1", Deployment: "web", Service: "web", Tail: -1, Follow: true, Wait: Duration(10 * time.Second),
 		}),

@@ -23,6 +23,8 @@ func (a *Agent) handle(ctx context.Context, verb contracts.Verb, request []byte)
 		return answer(request, func(r contracts.LogsRequest) (contracts.Document, error) { return a.logs(ctx, r) })
 	case contracts.VerbExec:
 		return answer(request, func(r contracts.ExecRequest) (contracts.Document, error) { return a.exec(ctx, r) })
+	case contracts.VerbRotate:
+		return answer(request, func(r contracts.RotateRequest) (contracts.Document, error) { return a.rotate(ctx, r) })
 	default:
 		return domain.Answer(nil, domain.Errorf(domain.ErrUnsupported, "this agent (version %q) does not know the command", a.options.Version))
 	}
@@ -68,6 +70,14 @@ func (a *Agent) reconcile(ctx context.Context) contracts.Empty {
 		ring(h.bell)
 	}
 	return contracts.Empty{}
+}
+
+// rotate takes on the replacement of the device's key.
+func (a *Agent) rotate(ctx context.Context, request contracts.RotateRequest) (contracts.Document, error) {
+	if a.options.Rotate == nil {
+		return nil, domain.Errorf(domain.ErrUnsupported, "this device was not enrolled: its key is replaced by hand")
+	}
+	return contracts.Empty{}, a.options.Rotate(ctx, request.Token)
 }
 
 // reportAgain sends info and report again.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -30,6 +31,9 @@ type Options struct {
 	MaxConcurrent int
 	// Exec is which commands may be run from afar; default ExecNone.
 	Exec ExecPolicy
+	// Rotate takes on the replacement of the device's key by means of an
+	// enrollment token; nil when the key is not the agent's.
+	Rotate func(ctx context.Context, token string) error
 	// Jitter returns random numbers in [0,1); default rand.Float64. It is called
 	// from several goroutines.
 	Jitter func() float64

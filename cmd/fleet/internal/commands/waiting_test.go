@@ -139,7 +139,7 @@ func (x *terminal) serve(id contracts.DeviceID) (stop func()) {
 				return domain.Answer(contracts.Empty{}, nil)
 			case contracts.VerbLogs:
 				return domain.Answer(logs(ctx, request))
-			case contracts.VerbExec, contracts.VerbDescribe, contracts.VerbReport:
+			case contracts.VerbExec, contracts.VerbDescribe, contracts.VerbReport, contracts.VerbRotate:
 			}
 			return domain.Answer(nil, domain.Errorf(domain.ErrUnsupported, "%s is not known here", verb))
 		})
