@@ -30,6 +30,7 @@ type device struct {
 	conn   *nats.Conn
 	// access is that of an enrolled device, nil otherwise.
 	access     *access.Access
+	rotation   *rotation
 	processes  *process.Runtime
 	containers *podman.Runtime
 	// metrics is nil when nobody shall read them.
@@ -81,6 +82,11 @@ func build(ctx context.Context, c config.Config, version string, log *slog.Logge
 		page := func() string { return metrics.Page(d.engine.Status(), counts) }
 		d.metrics = metrics.NewServer(c.Metrics.Listen, page, log)
 	}
+	var rotate func(context.Context, string) error
+	if d.access != nil {
+		d.rotation = newRotation(c, d.access, trusted, log)
+		rotate = d.rotation.accept
+	}
 	started := time.Now()
 	d.engine = agent.New(
 		agent.Identity{Device: c.Device, TrustedKeys: trusted},
@@ -97,6 +103,7 @@ func build(ctx context.Context, c config.Config, version string, log *slog.Logge
 			Version: version,
 			Logger:  log,
 			Exec:    c.Commands.Exec,
+			Rotate:  rotate,
 			Info:    func() contracts.DeviceInfo { return deviceInfo(c, version, started, runtimes) },
 		},
 	)
@@ -168,6 +175,7 @@ func (d *device) run(ctx context.Context) error {
 	}
 	if d.access != nil {
 		group.Go(func() error { return d.access.Run(ctx) })
+		group.Go(func() error { return d.rotation.run(ctx) })
 	}
 	group.Go(func() error { return d.engine.Run(ctx) })
 	err := group.Wait()

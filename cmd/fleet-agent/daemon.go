@@ -34,7 +34,9 @@ func runDaemon(ctx context.Context, path, version string, getenv func(string) (s
 	group.Go(func() error {
 		return claim.Run(ctx, func() local.Status {
 			status := local.FromAgent(device.engine.Status())
-			status.Identity = shownIdentity(loaded)
+			if device.access != nil {
+				status.Identity = shownIdentity(device.access.Who())
+			}
 			return status
 		})
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/doctor"
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/identity"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/local"
 	"github.com/nationtech/harmony-fleet/domain/agent"
 )
@@ -68,7 +69,9 @@ func showStatus(ctx context.Context, path, output string, out io.Writer) error {
 			return err
 		}
 		status = local.FromDisk(filepath.Join(c.StateDir, desiredDir), agent.Identity{Device: c.Device, TrustedKeys: keys})
-		status.Identity = shownIdentity(c)
+		if c.Identity != nil {
+			status.Identity = shownIdentity(*c.Identity)
+		}
 	}
 	if output == "json" {
 		err = writeJSON(out, status)
@@ -81,12 +84,8 @@ func showStatus(ctx context.Context, path, output string, out io.Writer) error {
 	return errors.Join(err, asked)
 }
 
-// shownIdentity is nil for a device that was not enrolled.
-func shownIdentity(c config.Config) *local.Identity {
-	if c.Identity == nil {
-		return nil
-	}
-	credential := c.Identity.Credential
+func shownIdentity(who identity.Identity) *local.Identity {
+	credential := who.Credential
 	return &local.Identity{
 		Issuer: credential.Issuer, UserID: credential.UserID, KeyID: credential.KeyID, KeyExpiresAt: credential.KeyExpiresAt,
 	}

@@ -23,6 +23,7 @@ type Access struct {
 	log   *slog.Logger
 
 	mu      sync.Mutex
+	who     identity.Identity
 	source  *device.TokenSource
 	changed chan struct{}
 }
@@ -31,7 +32,7 @@ type Access struct {
 func New(store *identity.Store, who identity.Identity, log *slog.Logger) (*Access, error) {
 	a := &Access{store: store, log: log, changed: make(chan struct{})}
 	source, err := a.open(who)
-	a.source = source
+	a.source, a.who = source, who
 	return a, err
 }
 
@@ -75,10 +76,17 @@ func (a *Access) Use(who identity.Identity) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.source = source
+	a.source, a.who = source, who
 	close(a.changed)
 	a.changed = make(chan struct{})
 	return nil
+}
+
+// Who is the identity in use.
+func (a *Access) Who() identity.Identity {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.who
 }
 
 func (a *Access) current() (*device.TokenSource, <-chan struct{}) {

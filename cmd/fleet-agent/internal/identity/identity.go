@@ -117,29 +117,68 @@ func (s *Store) Pending() (Pending, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return Pending{}, err
 	}
-	var held struct {
-		Key string `json:"key"`
+	held, err := s.readPending()
+	if err != nil {
+		return Pending{}, err
 	}
-	data, err := readFile(filepath.Join(s.dir, pendingFile))
-	if err == nil && json.Unmarshal(data, &held) == nil && held.Key != "" {
+	if held.Key != "" {
 		pending, err := s.pending(held.Key)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return pending, err
 		}
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Pending{}, err
 	}
 	if held.Key, err = s.keys.Create(); err != nil {
 		return Pending{}, err
 	}
-	data, err = json.Marshal(held)
-	if err != nil {
-		return Pending{}, err
-	}
-	if err := writeFile(s.dir, pendingFile, append(data, '\n')); err != nil {
+	if err := s.writePending(held); err != nil {
 		return Pending{}, err
 	}
 	return s.pending(held.Key)
+}
+
+// pendingRecord is an enrollment that is under way.
+type pendingRecord struct {
+	Key string `json:"key,omitempty"`
+	// Token is set when the fleet asked for it, and nobody will type it again.
+	Token string `json:"token,omitempty"`
+}
+
+// readPending takes a damaged record for none.
+func (s *Store) readPending() (pendingRecord, error) {
+	var held pendingRecord
+	data, err := readFile(filepath.Join(s.dir, pendingFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return pendingRecord{}, err
+	}
+	if json.Unmarshal(data, &held) != nil {
+		return pendingRecord{}, nil
+	}
+	return held, nil
+}
+
+func (s *Store) writePending(held pendingRecord) error {
+	data, err := json.Marshal(held)
+	if err != nil {
+		return err
+	}
+	return writeFile(s.dir, pendingFile, append(data, '\n'))
+}
+
+// KeepToken keeps the token of an enrollment that the fleet asked for, so that it
+// goes on after a restart; an empty one is forgotten.
+func (s *Store) KeepToken(token string) error {
+	held, err := s.readPending()
+	if err != nil || held.Token == token {
+		return err
+	}
+	held.Token = token
+	return s.writePending(held)
+}
+
+// KeptToken returns the token that KeepToken kept, until Commit.
+func (s *Store) KeptToken() (string, error) {
+	held, err := s.readPending()
+	return held.Token, err
 }
 
 func (s *Store) pending(name string) (Pending, error) {
