@@ -16,11 +16,12 @@ import (
 func newDeviceCommand(app *cli.App) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "device",
-		Short: "Revoke and restore devices",
+		Short: "Revoke and restore devices, and renew their keys",
 		Long: `device takes a device's access to the fleet away and gives it back. To see
 devices, use "fleet get devices".`,
 		Example: `  fleet device revoke pi-042 --reason "stolen from the van"
-  fleet device restore pi-042`,
+  fleet device restore pi-042
+  fleet device rotate pi-042`,
 	}
 	command.AddCommand(
 		newAccessCommand(app, accessChange{
@@ -44,6 +45,7 @@ provider: a device whose token has expired meanwhile enrolls again, with a token
 that "fleet enroll create" makes.`,
 			next: "it connects by itself while its token is valid; later it must enroll again: see `fleet enroll create --help`",
 		}),
+		newRotateCommand(app),
 	)
 	return command
 }

@@ -41,3 +41,20 @@ func TestRevokeAndRestore(t *testing.T) {
 	assert.Equal(t, 2, x.run("device", "revoke", "No Name").code)
 	assert.Equal(t, 2, x.run("device", "revoke").code)
 }
+
+func TestRotateNeedsAnEnrolledDevice(t *testing.T) {
+	t.Parallel()
+	x := newTerminal(t)
+	r := x.run("device", "rotate", "pi-1")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, "was not enrolled")
+	x.ok("enroll", "create", "pi-1")
+	_, err := domain.UpdateEnrollment(t.Context(), x.fleet.Enrollments(), "pi-1", func(i *domain.EnrollmentIntent) error {
+		i.State, i.KeyID = contracts.EnrollmentDone, "1"
+		return nil
+	})
+	require.NoError(t, err)
+	r = x.run("device", "rotate", "pi-1")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, "fleet describe device pi-1")
+}
