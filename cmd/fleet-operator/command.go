@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony-fleet/cmd/fleet-operator/internal/keys"
 	"github.com/nationtech/harmony-fleet/cmd/fleet-operator/internal/settings"
@@ -56,7 +57,7 @@ that ask for their desired state.`,
 	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return &usageError{cause: fmt.Errorf("%w; see `%s --help`", err, command.CommandPath())}
 	})
-	root.AddCommand(newRunCommand(version, getenv), newKeygenCommand(), newPubkeyCommand(), newManifestsCommand(), &cobra.Command{
+	root.AddCommand(newRunCommand(version, getenv), newCalloutCommand(version, getenv), newKeygenCommand(), newPubkeyCommand(), newManifestsCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  exactly(0),
@@ -70,16 +71,12 @@ that ask for their desired state.`,
 
 func newRunCommand(version string, getenv func(string) (string, bool)) *cobra.Command {
 	var options options
-	var file string
-	command := &cobra.Command{
+	return newDaemonCommand(&cobra.Command{
 		Use:   "run",
 		Short: "Run as a daemon",
 		Long: `run works until SIGTERM or SIGINT.
 
-Every flag can also be set by an environment variable, FLEET_OPERATOR_ and the
-flag's name in capitals with '_' for '-', or by a key of its name in the YAML
-file that --config names. The command line wins over the environment, and the
-environment over the file.`,
+` + settingsHelp,
 		Example: `  # A local broker
   fleet-operator keygen ./signing.pem
   fleet-operator run --server nats://127.0.0.1:4222 --nkey-file ./operator.nk --signing-key-file ./signing.pem
@@ -92,25 +89,59 @@ environment over the file.`,
 
   # The same as the first from a file
   fleet-operator run --config /etc/fleet-operator/config.yaml`,
-		Args: exactly(0),
-		RunE: func(command *cobra.Command, _ []string) error {
-			if !command.Flags().Changed("config") {
-				if path, ok := getenv(settings.EnvName(envPrefix, "config")); ok {
-					file = path
-				}
+	}, getenv, options.register, options.check, func(command *cobra.Command) error {
+		return run(command.Context(), options, version, command.ErrOrStderr())
+	})
+}
+
+const settingsHelp = `Every flag can also be set by an environment variable, FLEET_OPERATOR_ and the
+flag's name in capitals with '_' for '-', or by a key of its name in the YAML
+file that --config names. The command line wins over the environment, and the
+environment over the file.`
+
+// newDaemonCommand completes a command whose flags come from the command line,
+// the environment or a file.
+func newDaemonCommand(command *cobra.Command, getenv func(string) (string, bool), register func(*pflag.FlagSet), check func() error, work func(*cobra.Command) error) *cobra.Command {
+	var file string
+	command.Args = exactly(0)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		if !command.Flags().Changed("config") {
+			if path, ok := getenv(settings.EnvName(envPrefix, "config")); ok {
+				file = path
 			}
-			if err := settings.Apply(command.Flags(), envPrefix, getenv, file); err != nil {
-				return err
-			}
-			if err := options.check(); err != nil {
-				return err
-			}
-			return run(command.Context(), options, version, command.ErrOrStderr())
-		},
+		}
+		if err := settings.Apply(command.Flags(), envPrefix, getenv, file); err != nil {
+			return err
+		}
+		if err := check(); err != nil {
+			return err
+		}
+		return work(command)
 	}
 	command.Flags().StringVar(&file, "config", "", "YAML file whose keys are the names of these flags")
-	options.register(command.Flags())
+	register(command.Flags())
 	return command
+}
+
+func newCalloutCommand(version string, getenv func(string) (string, bool)) *cobra.Command {
+	var options calloutOptions
+	return newDaemonCommand(&cobra.Command{
+		Use:   "callout",
+		Short: "Admit clients to the broker, enroll devices, and keep revoked ones out",
+		Long: `callout decides who may connect to the broker, by tokens of Zitadel and by
+enrollment tokens; disconnects devices that are revoked; gives invited devices
+their identity; has the keys of devices renewed before they expire; and answers
+devices that ask for their desired state. Nobody can connect while none runs:
+run two or more side by side.
+
+It knows the fleet's public signing keys only. What it cannot do without Zitadel
+is to enroll, revoke and restore; devices whose tokens are valid get in.
+
+` + settingsHelp,
+		Example: `  fleet-operator callout --config /etc/fleet-operator/callout.yaml`,
+	}, getenv, options.register, options.check, func(command *cobra.Command) error {
+		return runCallout(command.Context(), options, version, command.ErrOrStderr())
+	})
 }
 
 func newKeygenCommand() *cobra.Command {

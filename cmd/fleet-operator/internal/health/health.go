@@ -19,9 +19,15 @@ type Probe func() (ready bool, word string)
 // Status returns what /status shows as JSON.
 type Status func() any
 
-// Serve answers /healthz, /readyz and /status on the listener until ctx is
-// cancelled.
-func Serve(ctx context.Context, listener net.Listener, probe Probe, status Status) error {
+// Page is something else to serve.
+type Page struct {
+	Path    string
+	Handler http.Handler
+}
+
+// Serve answers /healthz, /readyz, /status and other pages on the listener until
+// ctx is cancelled.
+func Serve(ctx context.Context, listener net.Listener, probe Probe, status Status, pages ...Page) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "ok")
@@ -39,6 +45,9 @@ func Serve(ctx context.Context, listener net.Listener, probe Probe, status Statu
 		encoder.SetIndent("", "  ")
 		_ = encoder.Encode(status())
 	})
+	for _, page := range pages {
+		mux.Handle("GET "+page.Path, page.Handler)
+	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Serve(listener) }()
