@@ -65,30 +65,34 @@ func runCallout(ctx context.Context, o calloutOptions, version string, logs io.W
 	return err
 }
 
-func newGatekeeper(ctx context.Context, o calloutOptions, log *slog.Logger) (g *gatekeeper, err error) {
-	g = &gatekeeper{options: o, log: log}
-	defer func() {
-		if err != nil {
-			g.close()
-		}
-	}()
+func newGatekeeper(ctx context.Context, o calloutOptions, log *slog.Logger) (*gatekeeper, error) {
+	g := &gatekeeper{options: o, log: log}
+	if err := g.build(ctx); err != nil {
+		g.close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *gatekeeper) build(ctx context.Context) error {
+	o, log := g.options, g.log
 	fleet, err := o.fleet()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	approvals, err := policy.Open(o.policy, log)
 	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
+		return fmt.Errorf("policy: %w", err)
 	}
 	keys, err := nats.LoadCalloutKeys(o.issuerSeedFile, o.exchangeFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := g.openProvider(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := g.connect(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	devices, events := nats.NewDeviceRegistry(g.conns.operator), nats.NewEventLog(g.conns.operator)
 	g.callout = nats.NewCallout(
@@ -106,7 +110,7 @@ func newGatekeeper(ctx context.Context, o calloutOptions, log *slog.Logger) (g *
 	g.rotator = enrollment.NewRotator(
 		nats.NewEnrollmentStore(g.conns.operator), nats.NewTokenIssuer(g.conns.operator), nats.NewCommandBus(g.conns.operator),
 		enrollment.RotatorOptions{Logger: log})
-	return g, nil
+	return nil
 }
 
 func (g *gatekeeper) openProvider(ctx context.Context) error {

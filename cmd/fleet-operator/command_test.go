@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,5 +90,35 @@ func TestReadiness(t *testing.T) {
 		ready, word := readiness(c.prepared, c.phase)
 		require.Equal(t, c.ready, ready)
 		require.Equal(t, c.word, word)
+	}
+}
+
+func TestCalloutMistakesSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	complete := []string{
+		"callout", "--callout-nkey-file", "a", "--system-nkey-file", "a", "--issuer-seed-file", "a", "--identity-issuer", "http://127.0.0.1:1",
+		"--organization", "1", "--project", "2", "--device-prefix", "fleet-", "--service-key-file", filepath.Join(dir, "none"),
+		"--signing-key", "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+	}
+	for name, c := range map[string]struct {
+		flags []string
+		want  string
+	}{
+		"no issuer seed":   {[]string{"--issuer-seed-file", ""}, "--issuer-seed-file is required"},
+		"bad signing key":  {[]string{"--signing-key", "x"}, "--signing-key"},
+		"short lifetime":   {[]string{"--key-lifetime", "1m"}, "--key-lifetime"},
+		"no list":          {[]string{"--approve-serials", filepath.Join(dir, "none")}, "policy"},
+		"bad rule":         {[]string{"--approve-labels", "site"}, "KEY=VALUE"},
+		"no authority":     {[]string{"--device-ca-file", filepath.Join(dir, "none")}, "--device-ca-file"},
+		"no seed":          {nil, "nkey seed file"},
+		"two credentials":  {[]string{"--nkey-file", "a", "--user", "b", "--password-file", "c"}, "choose one"},
+		"unknown argument": {[]string{"now"}, "--help"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := execute(t, nil, append(slices.Clone(complete), c.flags...)...)
+			require.ErrorContains(t, err, c.want)
+		})
 	}
 }
