@@ -37,6 +37,9 @@ type EnrollmentIntent struct {
 	UserID       string    `json:"userID,omitempty"`
 	KeyID        string    `json:"keyID,omitempty"`
 	KeyExpiresAt time.Time `json:"keyExpiresAt,omitzero"`
+	// BusyUntil is until when whoever makes the device's identity has it for
+	// itself: two at a time would remove each other's keys.
+	BusyUntil time.Time `json:"busyUntil,omitzero"`
 }
 
 // EnrollRequest is what a device without identity sends.

@@ -249,6 +249,10 @@ func goldens() []golden {
 			Device: "pi-042", Labels: Labels{"site": "paris"}, State: EnrollmentReview, TokenHash: strings.Repeat("0f", 32),
 			CreatedAt: at(11), ExpiresAt: at(12), PublicKey: testPEM, Reason: "serial number is not on the list",
 		}),
+		document("enrollment-intent-busy", EnrollmentIntent{
+			Device: "pi-042", State: EnrollmentApproved, TokenHash: strings.Repeat("0f", 32),
+			CreatedAt: at(11), ExpiresAt: at(13), PublicKey: testPEM, BusyUntil: at(12),
+		}),
 		document("enrollment-intent-done", EnrollmentIntent{
 			Device: "pi-042", State: EnrollmentDone, TokenHash: strings.Repeat("0f", 32),
 			CreatedAt: at(11), ExpiresAt: at(12), PublicKey: testPEM, UserID: "fleet-pi-042", KeyID: "319", KeyExpiresAt: at(15),

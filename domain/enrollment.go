@@ -23,6 +23,8 @@ type EnrollmentIntent struct {
 	UserID       string
 	KeyID        string
 	KeyExpiresAt time.Time
+	// BusyUntil is until when somebody makes the identity.
+	BusyUntil time.Time
 	// Revision is that of the store, zero when not stored.
 	Revision Revision
 }
@@ -46,6 +48,7 @@ func (e EnrollmentIntent) Record() contracts.EnrollmentIntent {
 		UserID:       e.UserID,
 		KeyID:        e.KeyID,
 		KeyExpiresAt: e.KeyExpiresAt,
+		BusyUntil:    e.BusyUntil,
 	}
 }
 
@@ -63,6 +66,7 @@ func EnrollmentFromRecord(record contracts.EnrollmentIntent, revision Revision) 
 		UserID:       record.UserID,
 		KeyID:        record.KeyID,
 		KeyExpiresAt: record.KeyExpiresAt,
+		BusyUntil:    record.BusyUntil,
 		Revision:     revision,
 	}
 }

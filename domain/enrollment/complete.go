@@ -3,6 +3,7 @@ package enrollment
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -10,18 +11,51 @@ import (
 	"github.com/nationtech/harmony-fleet/domain"
 )
 
+const (
+	// busyTime is how long one request has an intent for itself, and mintTime,
+	// which is less, how long it works on it: clocks differ a little.
+	busyTime = 40 * time.Second
+	mintTime = 30 * time.Second
+	// releaseTime bounds the end of a request that failed.
+	releaseTime = 5 * time.Second
+)
+
 // complete gives an approved device its identity. It may stop between any two
 // steps; the device asks again, and each step is harmless when it is repeated.
+// One request at a time does it: each has the provider remove the keys of others.
 func (s *Service) complete(ctx context.Context, intent domain.EnrollmentIntent, request contracts.EnrollRequest) (contracts.EnrollReply, error) {
-	if intent.PublicKey == "" {
-		// From here on the token is for this key alone.
-		intent.PublicKey = request.PublicKey
-		bound, err := s.caps.Intents.Update(ctx, intent)
-		if err != nil {
-			return contracts.EnrollReply{}, err
-		}
-		intent = bound
+	now := time.Now().UTC().Truncate(time.Second)
+	if now.Before(intent.BusyUntil) {
+		return contracts.EnrollReply{State: contracts.EnrollmentPending, Reason: "the device is being enrolled at this moment, because of an earlier request: ask again"}, nil
 	}
+	// From here on the token is for this key alone.
+	intent.PublicKey, intent.BusyUntil = request.PublicKey, now.Add(busyTime)
+	intent, err := s.caps.Intents.Update(ctx, intent)
+	if err != nil {
+		return contracts.EnrollReply{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, mintTime)
+	defer cancel()
+	reply, err := s.identify(ctx, intent)
+	if err != nil || reply.State != contracts.EnrollmentDone {
+		s.release(ctx, intent)
+	}
+	return reply, err
+}
+
+// release lets the next request have an intent at once. When that fails, it has
+// to wait.
+func (s *Service) release(ctx context.Context, intent domain.EnrollmentIntent) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	intent.BusyUntil = time.Time{}
+	if _, err := s.caps.Intents.Update(ctx, intent); err != nil && !errors.Is(err, domain.ErrConflict) {
+		s.log.Warn("an enrollment that failed is tried again in a while only", slog.String("device", string(intent.Device)), slog.String("error", err.Error()))
+	}
+}
+
+// identify makes the identity and records it.
+func (s *Service) identify(ctx context.Context, intent domain.EnrollmentIntent) (contracts.EnrollReply, error) {
 	device, known, err := s.register(ctx, intent)
 	if err != nil {
 		return contracts.EnrollReply{}, err
@@ -56,7 +90,7 @@ func (s *Service) complete(ctx context.Context, intent domain.EnrollmentIntent, 
 	if device.Revoked { // meanwhile: what the provider was told of it may be undone
 		return s.deny(ctx, intent.Device, "Revoked", revoked), s.caps.Minter.Revoke(ctx, intent.Device)
 	}
-	intent.State, intent.Reason = contracts.EnrollmentDone, ""
+	intent.State, intent.Reason, intent.BusyUntil = contracts.EnrollmentDone, "", time.Time{}
 	intent.UserID, intent.KeyID, intent.KeyExpiresAt = minted.UserID, minted.KeyID, minted.ExpiresAt
 	if intent, err = s.caps.Intents.Update(ctx, intent); err != nil {
 		return contracts.EnrollReply{}, err

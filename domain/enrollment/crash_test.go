@@ -117,6 +117,11 @@ func dieThenGoOn(t *testing.T, dieAt int, after, replaced bool) {
 		if replaced {
 			token, key = w.invite(t, enrollment.Invitation{Device: device}), newKey(t)
 		}
+		_, err = domain.UpdateEnrollment(t.Context(), w.caps.Intents, device, func(i *domain.EnrollmentIntent) error {
+			i.BusyUntil = time.Time{} // as time does
+			return nil
+		})
+		require.NoError(t, err)
 		require.Equal(t, contracts.EnrollmentDone, w.ask(t, device, token, key).State)
 		require.True(t, w.signsIn(t, device, key))
 		if replaced {
@@ -124,4 +129,55 @@ func dieThenGoOn(t *testing.T, dieAt int, after, replaced bool) {
 		}
 	}
 	require.False(t, w.signsIn(t, "pi-1", lost))
+}
+
+// manyKeys is a provider that gives a key a new ID each time it is registered, as
+// real ones do, and takes its time.
+type manyKeys struct {
+	domain.DeviceCredentialMinter
+	entered, leave chan struct{}
+	made           int
+	alive          string
+}
+
+func (m *manyKeys) Enroll(ctx context.Context, device contracts.DeviceID, key string, expires time.Time) (domain.DeviceCredential, error) {
+	select {
+	case m.entered <- struct{}{}:
+		<-m.leave
+	default:
+	}
+	return m.Rotate(ctx, device, key, expires)
+}
+
+func (m *manyKeys) Rotate(ctx context.Context, device contracts.DeviceID, key string, expires time.Time) (domain.DeviceCredential, error) {
+	minted, err := m.DeviceCredentialMinter.Enroll(ctx, device, key, expires)
+	m.made++
+	minted.KeyID = fmt.Sprint(m.made)
+	m.alive = minted.KeyID
+	return minted, err
+}
+
+// TestTwoRequestsOfOneDevice: who runs `fleet-agent enroll` again while the first
+// request is under way must not end with a key that the other has removed.
+func TestTwoRequestsOfOneDevice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	m := &manyKeys{DeviceCredentialMinter: w.identity, entered: make(chan struct{}, 1), leave: make(chan struct{})}
+	caps := w.caps
+	caps.Minter = m
+	w.service = w.serve(caps, nil)
+	token, key := w.invite(t, enrollment.Invitation{Device: "pi-1"}), newKey(t)
+	slow := make(chan contracts.EnrollReply)
+	asked := request(t, "pi-1", token, key)
+	go func() {
+		reply, _ := w.service.Enroll(t.Context(), asked)
+		slow <- reply
+	}()
+	require.Eventually(t, func() bool { return len(m.entered) == 1 }, time.Minute, time.Millisecond)
+	require.Equal(t, contracts.EnrollmentPending, w.ask(t, "pi-1", token, key).State)
+	close(m.leave)
+	require.Equal(t, contracts.EnrollmentDone, (<-slow).State)
+	reply := w.ask(t, "pi-1", token, key)
+	require.Equal(t, contracts.EnrollmentDone, reply.State)
+	require.Equal(t, m.alive, reply.Credential.KeyID)
 }

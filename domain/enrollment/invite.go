@@ -92,7 +92,7 @@ func (t Ticket) Store(ctx context.Context, store domain.EnrollmentStore, replace
 			return false, domain.Errorf(domain.ErrAlreadyExists, "device %q has an enrollment already, %s since %s", current.Device, current.State, current.CreatedAt.Format(time.RFC3339))
 		}
 		next := t.Intent
-		next.Revision = current.Revision
+		next.Revision, next.BusyUntil = current.Revision, current.BusyUntil
 		if _, err = store.Update(ctx, next); !errors.Is(err, domain.ErrConflict) && !errors.Is(err, domain.ErrNotFound) {
 			return err == nil, err
 		}
