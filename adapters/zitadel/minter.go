@@ -55,6 +55,13 @@ func (p *ZitadelIdentityProvider) Rotate(ctx context.Context, device contracts.D
 	if err := p.removeOlderKeys(ctx, device, key); err != nil {
 		return domain.DeviceCredential{}, err
 	}
+	// Whoever had an old key may have made these with it.
+	if _, err := p.removeAccessTokens(ctx, device); err != nil {
+		return domain.DeviceCredential{}, err
+	}
+	if err := p.removeSecret(ctx, device); err != nil {
+		return domain.DeviceCredential{}, err
+	}
 	return p.credential(device, key, expires), nil
 }
 

@@ -119,6 +119,31 @@ func TestRestoreRemovesWhatTheDeviceGaveItself(t *testing.T) {
 	})
 }
 
+// TestRotateRemovesWhatTheDeviceGaveItself: whoever had the old key could come
+// back by an access token that they made with it.
+func TestRotateRemovesWhatTheDeviceGaveItself(t *testing.T) {
+	t.Parallel()
+	eachServer(t, func(t *testing.T, open func(t *testing.T) server) {
+		t.Helper()
+		f := newFleet(t, open(t))
+		credential, key := f.enroll(t, "pi-1")
+		self := f.as(t, credential, key)
+		access, err := self.UserServiceV2().AddPersonalAccessToken(t.Context(), &userapi.AddPersonalAccessTokenRequest{
+			UserId: credential.UserID, ExpirationDate: timestamppb.New(time.Now().Add(time.Hour)),
+		})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { // lists lag
+			_, err := self.UserServiceV2().GetUserByID(client.BearerTokenCtx(t.Context(), access.GetToken()), &userapi.GetUserByIDRequest{UserId: credential.UserID})
+			return err == nil
+		}, 10*time.Second, 20*time.Millisecond)
+		_, public := newKey(t)
+		_, err = f.provider.Rotate(t.Context(), "pi-1", public, time.Now().Add(time.Hour))
+		require.NoError(t, err)
+		_, err = self.UserServiceV2().GetUserByID(client.BearerTokenCtx(t.Context(), access.GetToken()), &userapi.GetUserByIDRequest{UserId: credential.UserID})
+		require.Error(t, err)
+	})
+}
+
 func TestEnrollingAgainLeavesFewKeys(t *testing.T) {
 	t.Parallel()
 	eachServer(t, func(t *testing.T, open func(t *testing.T) server) {
