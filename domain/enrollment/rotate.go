@@ -122,7 +122,7 @@ func Rotate(ctx context.Context, intents domain.EnrollmentStore, issuer domain.E
 		return err
 	}
 	ticket.Intent.UserID, ticket.Intent.KeyID, ticket.Intent.KeyExpiresAt = intent.UserID, intent.KeyID, intent.KeyExpiresAt
-	ticket.Intent.Revision = intent.Revision
+	ticket.Intent.Revision, ticket.Intent.BusyUntil = intent.Revision, intent.BusyUntil
 	if _, err := intents.Update(ctx, ticket.Intent); err != nil {
 		return err
 	}
