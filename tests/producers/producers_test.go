@@ -1,5 +1,5 @@
-// Package producers knows which tests produce the reasons of the contract on
-// real engines.
+// Package producers knows which tests produce the phases and reasons of the
+// contract on real engines.
 package producers
 
 import (
@@ -20,9 +20,10 @@ import (
 const (
 	podmanTests  = "adapters/podman"
 	processTests = "adapters/process"
+	fleetTests   = "tests/e2e"
 )
 
-// producer is a test function that makes a real engine come to a reason, and
+// producer is a test function that makes a real engine come to a phase or reason, and
 // looks at it.
 type producer struct {
 	dir, function string
@@ -54,28 +55,50 @@ func producers() map[contracts.Reason]producer {
 	}
 }
 
-func TestEveryReasonHasAProducer(t *testing.T) {
-	t.Parallel()
-	mentions := map[string]map[string][]string{}
-	for _, dir := range []string{podmanTests, processTests} {
-		mentions[dir] = reasonsByFunction(t, filepath.Join("..", "..", dir))
+// phaseProducers has one for each phase, as the agent reports it over a broker.
+func phaseProducers() map[contracts.Phase]producer {
+	return map[contracts.Phase]producer{
+		contracts.PhasePending:  {fleetTests, "TestEveryPhase"},
+		contracts.PhaseRunning:  {fleetTests, "TestEveryPhase"},
+		contracts.PhaseDegraded: {fleetTests, "TestEveryPhase"},
+		contracts.PhaseFailed:   {fleetTests, "TestEveryPhase"},
+		contracts.PhaseRemoving: {fleetTests, "TestEveryPhase"},
 	}
-	all := producers()
-	for _, reason := range contracts.Reasons() {
-		p, ok := all[reason]
-		if !assert.True(t, ok, "nothing produces %s: write a test on a real engine and name it here", reason) {
-			continue
-		}
-		names, ok := mentions[p.dir][p.function]
-		assert.True(t, ok, "%s has no test function %s, which is to produce %s", p.dir, p.function, reason)
-		assert.Contains(t, names, "Reason"+string(reason), "%s in %s", p.function, p.dir)
-	}
-	assert.Len(t, all, len(contracts.Reasons()), "a reason that is none any more")
 }
 
-// reasonsByFunction returns the constants contracts.Reason… that each function in
-// the package's tests uses.
-func reasonsByFunction(t *testing.T, dir string) map[string][]string {
+func TestEveryPhaseHasAProducer(t *testing.T) {
+	t.Parallel()
+	requireProducers(t, "Phase", contracts.Phases(), phaseProducers())
+}
+
+func TestEveryReasonHasAProducer(t *testing.T) {
+	t.Parallel()
+	requireProducers(t, "Reason", contracts.Reasons(), producers())
+}
+
+// requireProducers requires that each of the named constants is used by the test
+// function that is to produce it.
+func requireProducers[Name ~string](t *testing.T, prefix string, names []Name, all map[Name]producer) {
+	t.Helper()
+	mentions := map[string]map[string][]string{}
+	for _, dir := range []string{podmanTests, processTests, fleetTests} {
+		mentions[dir] = constantsByFunction(t, filepath.Join("..", "..", dir), prefix)
+	}
+	for _, name := range names {
+		p, ok := all[name]
+		if !assert.True(t, ok, "nothing produces %s: write a test on a real engine and name it here", name) {
+			continue
+		}
+		used, ok := mentions[p.dir][p.function]
+		assert.True(t, ok, "%s has no test function %s, which is to produce %s", p.dir, p.function, name)
+		assert.Contains(t, used, prefix+string(name), "%s in %s", p.function, p.dir)
+	}
+	assert.Len(t, all, len(names), "a name that is none any more")
+}
+
+// constantsByFunction returns the constants of the contract with the prefix that
+// each function in the package's tests uses.
+func constantsByFunction(t *testing.T, dir, prefix string) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	require.NoError(t, err)
@@ -89,16 +112,16 @@ func reasonsByFunction(t *testing.T, dir string) map[string][]string {
 			if !ok || function.Body == nil {
 				continue
 			}
-			found[function.Name.Name] = slices.Concat(found[function.Name.Name], reasonsIn(function.Body))
+			found[function.Name.Name] = slices.Concat(found[function.Name.Name], constantsIn(function.Body, prefix))
 		}
 	}
 	return found
 }
 
-func reasonsIn(body ast.Node) []string {
+func constantsIn(body ast.Node, prefix string) []string {
 	var names []string
 	ast.Inspect(body, func(node ast.Node) bool {
-		if s, ok := node.(*ast.SelectorExpr); ok && strings.HasPrefix(s.Sel.Name, "Reason") {
+		if s, ok := node.(*ast.SelectorExpr); ok && strings.HasPrefix(s.Sel.Name, prefix) {
 			if from, ok := s.X.(*ast.Ident); ok && from.Name == "contracts" {
 				names = append(names, s.Sel.Name)
 			}
