@@ -67,7 +67,7 @@ func (t *tally) stalled(generation uint64) contracts.Condition {
 	message := t.progress(generation)
 	if len(t.status.Problems) > 0 {
 		worst := t.status.Problems[0]
-		message += fmt.Sprintf("; on %s: %s %s", worst.Device, worst.Reason, worst.Message)
+		message += fmt.Sprintf("; on %s: %s: %s", worst.Device, worst.Reason, worst.Message)
 	}
 	return condition(kind, true, ReasonDevicesFailing, message)
 }
