@@ -221,7 +221,11 @@ func (f *fleet) announce() (ready Ready, leave func() error, err error) {
 		ready.Devices = append(ready.Devices, string(m.id))
 	}
 	f.printf("broker    %s (store %s)\n", ready.Server, f.layout.store())
-	f.printf("operator  %s (log %s)\n", f.operator, f.layout.operatorLog())
+	if f.options.NoOperator {
+		f.printf("operator  not started (its configuration: %s)\n", f.layout.operatorConfig())
+	} else {
+		f.printf("operator  %s (log %s)\n", f.operator, f.layout.operatorLog())
+	}
 	f.printf("agents    %d on %s (logs %s)\n", len(f.members), strings.Join(f.options.Sites, ", "), f.layout.device("*").log())
 	if err := ready.write(f.layout.ready()); err != nil {
 		return Ready{}, nil, fmt.Errorf("write %s: %w", f.layout.ready(), err)
