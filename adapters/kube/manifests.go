@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
-// WriteManifests writes the definitions of the resources, and the rights of an
-// operator that runs as the given service account, as YAML documents.
+// WriteManifests writes the definitions of the resources, the service
+// account of an operator and its rights, as YAML documents.
 func WriteManifests(to io.Writer, namespace, account string) error {
 	documents, err := CRDFiles()
 	if err != nil {
@@ -18,6 +19,10 @@ func WriteManifests(to io.Writer, namespace, account string) error {
 	}
 	meta := metav1.ObjectMeta{Name: LeaseName, Namespace: namespace}
 	for _, object := range []any{
+		corev1.ServiceAccount{
+			TypeMeta:   metav1.TypeMeta{APIVersion: corev1.SchemeGroupVersion.String(), Kind: rbacv1.ServiceAccountKind},
+			ObjectMeta: metav1.ObjectMeta{Name: account, Namespace: namespace},
+		},
 		rbacv1.Role{
 			TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: meta, Rules: Rules(),
 		},

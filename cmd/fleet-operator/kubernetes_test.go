@@ -264,5 +264,6 @@ func TestManifestsAreApplied(t *testing.T) {
 	printed, err := env.Kubectl(t.Context(), []byte(out), "apply", "--server-side", "--force-conflicts", "-f", "-")
 	require.NoError(t, err)
 	assert.Contains(t, printed, "devices.fleet.nationtech.io")
+	assert.Contains(t, printed, "serviceaccount/fleet-operator")
 	assert.Contains(t, printed, "rolebinding.rbac.authorization.k8s.io/fleet-operator")
 }

@@ -12,7 +12,7 @@ func newManifestsCommand() *cobra.Command {
 		Use:   "manifests",
 		Short: "Print what Kubernetes needs before an operator can run with it",
 		Long: `manifests prints, for kubectl apply, the definitions of Device and Deployment
-and the least rights that an operator needs, bound to a service account. The
+an operator's service account, and the least rights that it needs. The
 Helm chart brings the same.`,
 		Example: `  fleet-operator manifests --namespace fleet | kubectl apply -f -`,
 		Args:    exactly(0),
