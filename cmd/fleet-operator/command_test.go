@@ -62,6 +62,7 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 		"bad env":          {[]string{"run"}, map[string]string{"FLEET_OPERATOR_LEASE_TTL": "x"}, 1, "FLEET_OPERATOR_LEASE_TTL"},
 		"bad level":        {[]string{"run", "--signing-key-file", "x", "--log-level", "loud"}, nil, 1, "--log-level"},
 		"bad interval":     {[]string{"run", "--signing-key-file", "x", "--heartbeat-interval", "1ms"}, nil, 1, "--heartbeat-interval"},
+		"no rate":          {[]string{"run", "--signing-key-file", "x", "--kube-qps", "NaN"}, nil, 1, "--kube-qps"},
 		"half a user":      {[]string{"run", "--signing-key-file", "x", "--user", "u"}, nil, 1, "--password-file"},
 	}
 	for name, c := range cases {

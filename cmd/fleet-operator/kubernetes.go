@@ -23,7 +23,7 @@ type kubernetesOptions struct {
 }
 
 func (o *kubernetesOptions) register(flags *pflag.FlagSet) {
-	flags.StringVar(&o.access, "kubernetes", "", "show the fleet in Kubernetes and take deployments in from there; the kubeconfig file, or in-cluster")
+	flags.StringVar(&o.access, "kubernetes", "", "show the fleet in Kubernetes and take deployments in from there; =FILE for a kubeconfig file, nothing for the pod's own account")
 	flags.Lookup("kubernetes").NoOptDefVal = kube.InCluster
 	flags.StringVar(&o.namespace, "namespace", "", "namespace of the fleet's resources (default: that of the pod or of the kubeconfig's context)")
 	flags.Float64Var(&o.qps, "kube-qps", 50, "most writes of devices per second to the API server")
@@ -35,7 +35,7 @@ func (o *kubernetesOptions) check() error {
 	if _, err := kube.ParseDeviceFilter(o.reflectDevices); err != nil {
 		return fmt.Errorf("--reflect-devices: %w", err)
 	}
-	if o.qps <= 0 || o.qps > 10000 {
+	if !(o.qps > 0 && o.qps <= 10000) { // which NaN is not
 		return fmt.Errorf("--kube-qps: %g is out of range, must be above 0 and at most 10000", o.qps)
 	}
 	return nil
