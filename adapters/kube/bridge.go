@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -44,7 +47,10 @@ func New(config *rest.Config, c Capabilities, o Options) (*Bridge, error) {
 	if o.Namespace == "" {
 		return nil, domain.Errorf(domain.ErrInvalid, "no namespace: say in which one the fleet's resources are")
 	}
-	return &Bridge{config: config, capabilities: c, options: o.withDefaults(), status: Status{Phase: PhaseConnecting}}, nil
+	if problems := validation.IsDNS1123Label(o.Namespace); len(problems) > 0 {
+		return nil, domain.Errorf(domain.ErrInvalid, "namespace %q is not the name of one: %s", o.Namespace, strings.Join(problems, "; "))
+	}
+	return &Bridge{config: config, capabilities: c, options: o.withDefaults(), status: Status{Phase: PhaseConnecting, Since: time.Now()}}, nil
 }
 
 // Phase is how far a bridge is.
@@ -53,7 +59,7 @@ type Phase string
 // The phases.
 const (
 	// PhaseConnecting: the API server or the resources' definitions cannot be
-	// reached.
+	// reached, or the namespace or rights are missing.
 	PhaseConnecting Phase = "Connecting"
 	// PhaseStandby: another one holds the Lease.
 	PhaseStandby Phase = "Standby"
@@ -121,11 +127,16 @@ func (b *Bridge) join(ctx context.Context) error {
 	defer context.AfterFunc(ctx, logs.close)()
 	m, err := b.manager(logr.FromSlogHandler(quietHandler{Handler: b.options.Logger.Handler(), gate: &logs}))
 	if err != nil {
-		return translate(err, "prepare the connection to Kubernetes")
+		return advise(err, b.options.Namespace, "say what it serves")
+	}
+	if err := preflight(ctx, m.GetAPIReader(), m.GetClient(), b.options.Namespace); err != nil {
+		return err
 	}
 	follower := newFleet(b.capabilities, b.options)
+	recorder := newRecorder(m.GetClient(), m.GetAPIReader(), b.capabilities.Events, b.options)
 	reflector := &KubeFleetReflector{
 		fleet: follower, deployments: m.GetClient(), namespace: b.options.Namespace, log: b.options.Logger, now: time.Now,
+		tell: recorder.tell,
 	}
 	if reflector.devices, err = b.deviceClient(m); err != nil {
 		return translate(err, "prepare the connection to Kubernetes")
@@ -156,7 +167,6 @@ func (b *Bridge) join(ctx context.Context) error {
 	})); err != nil {
 		return err
 	}
-	recorder := newRecorder(m.GetClient(), m.GetAPIReader(), b.capabilities.Events, b.options)
 	if err := m.Add(manager.RunnableFunc(recorder.run)); err != nil {
 		return err
 	}
@@ -194,8 +204,10 @@ func (b *Bridge) manager(log logr.Logger) (manager.Manager, error) {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	if err := corev1.AddToScheme(scheme); err != nil {
-		return nil, err
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, coordinationv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
 	}
 	o := &b.options
 	config := rest.CopyConfig(b.config)

@@ -33,6 +33,7 @@ type recorder struct {
 	log       *slog.Logger
 	limiter   flowcontrol.RateLimiter
 
+	queue  chan contracts.Event
 	series map[seriesKey]*series
 }
 
@@ -65,6 +66,7 @@ func newRecorder(c client.Client, reader client.Reader, events domain.EventLog, 
 	return &recorder{
 		client: c, reader: reader, events: events, namespace: o.Namespace, log: o.Logger,
 		limiter: flowcontrol.NewTokenBucketRateLimiter(recorderQPS, recorderBurst),
+		queue:   make(chan contracts.Event, recorderQueue),
 		series:  map[seriesKey]*series{},
 	}
 }
@@ -76,20 +78,17 @@ func (r *recorder) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	queue := make(chan contracts.Event, recorderQueue)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		r.record(ctx, queue)
+		r.record(ctx)
 	}()
 	defer func() { <-done }()
 	lost := 0
 	for ctx.Err() == nil {
 		err := r.events.Read(ctx, domain.EventQuery{Since: since, Follow: true}, func(event contracts.Event) error {
 			since = event.Time.Add(1)
-			select {
-			case queue <- event:
-			default:
+			if !r.tell(event) {
 				lost++
 			}
 			return nil
@@ -103,6 +102,16 @@ func (r *recorder) run(ctx context.Context) error {
 	return nil
 }
 
+// tell has an event recorded soon, unless too many wait. It does not block.
+func (r *recorder) tell(event contracts.Event) bool {
+	select {
+	case r.queue <- event:
+		return true
+	default:
+		return false
+	}
+}
+
 // resume returns from when on events are not recorded yet.
 func (r *recorder) resume(ctx context.Context) (time.Time, error) {
 	var events corev1.EventList
@@ -112,6 +121,9 @@ func (r *recorder) resume(ctx context.Context) (time.Time, error) {
 	}
 	since := time.Now().Add(-time.Minute)
 	for i := range events.Items {
+		if events.Items[i].Reason == string(eventEditPutBack) {
+			continue // not of the fleet, and later than what it may still tell
+		}
 		if last := events.Items[i].LastTimestamp.Add(time.Second); last.After(since) {
 			since = last
 		}
@@ -119,14 +131,14 @@ func (r *recorder) resume(ctx context.Context) (time.Time, error) {
 	return since, nil
 }
 
-func (r *recorder) record(ctx context.Context, queue <-chan contracts.Event) {
+func (r *recorder) record(ctx context.Context) {
 	ticker := time.NewTicker(recorderTick)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case event := <-queue:
+		case event := <-r.queue:
 			if event.Deployment != "" {
 				r.note(ctx, kindDeployment, string(event.Deployment), event)
 			}
@@ -238,7 +250,7 @@ func (r *recorder) uid(ctx context.Context, kind, name string) types.UID {
 func eventType(kind contracts.EventKind) string {
 	switch kind {
 	case contracts.EventWorkloadFailed, contracts.EventDesiredStateRefused, contracts.EventDesiredStateLost,
-		contracts.EventEnrollmentRefused, contracts.EventAccessDenied:
+		contracts.EventEnrollmentRefused, contracts.EventAccessDenied, eventEditPutBack:
 		return corev1.EventTypeWarning
 	default:
 		return corev1.EventTypeNormal

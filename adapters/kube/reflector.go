@@ -31,6 +31,8 @@ type KubeFleetReflector struct {
 	namespace            string
 	log                  *slog.Logger
 	now                  func() time.Time
+	// tell has an Event recorded.
+	tell func(contracts.Event) bool
 }
 
 // device brings the resource of one device in line.
@@ -121,6 +123,11 @@ func (r *KubeFleetReflector) declaration(ctx context.Context, resource *v1alpha1
 	}
 	if same() {
 		return false, nil
+	}
+	if by := editor(resource); by != "" && !equality.Semantic.DeepEqual(resource.Spec, spec) {
+		r.log.Info("an edit of a resource is put back: the deployment was made with the fleet command",
+			slog.String("deployment", resource.Name), slog.String("editor", by))
+		r.tell(contracts.Event{Kind: eventEditPutBack, Deployment: stored.Name, Message: putBackText(by), Time: r.now()})
 	}
 	doc := document{Metadata: documentMetadata{Labels: stored.Labels, Annotations: annotations}, Spec: spec}
 	if err := apply(ctx, r.deployments, resource, kindDeployment, doc); err != nil {

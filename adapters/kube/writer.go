@@ -37,7 +37,7 @@ func apply(ctx context.Context, c client.Client, resource client.Object, kind st
 		return err
 	}
 	err = c.Patch(ctx, resource, patch, client.FieldOwner(FieldManager), client.ForceOwnership)
-	return translate(err, "show %s %s", kind, resource.GetName())
+	return advise(err, resource.GetNamespace(), "show "+kind+" "+resource.GetName())
 }
 
 // applyStatus is apply for the status of an existing resource. It never makes a
