@@ -161,7 +161,7 @@ func TestEnrollingAgainLeavesFewKeys(t *testing.T) {
 				Filters: []*userapi.KeysSearchFilter{{Filter: &userapi.KeysSearchFilter_UserIdFilter{UserIdFilter: &filterapi.IDFilter{Id: credential.UserID}}}},
 			})
 			return err == nil && len(listed.GetResult()) < 10
-		}, 20*time.Second, 200*time.Millisecond)
+		}, time.Minute, 200*time.Millisecond)
 	})
 }
 
