@@ -57,7 +57,7 @@ func (c ServerConfig) AuthConf() (string, error) {
 	w := &confWriter{}
 	w.block("accounts", func() {
 		w.block(a.Fleet, func() { c.writeFleetAccount(w, a) })
-		w.block(a.View, func() { writeViewAccount(w, a) })
+		w.block(a.View, func() { writeViewImports(w, a) })
 		w.block(a.Auth, func() { w.list("users", func() { w.user(c.CalloutUser, CalloutPermissions()) }) })
 		w.block(a.System, func() { w.list("users", func() { w.user(c.SystemUser, SystemPermissions()) }) })
 	})
@@ -83,6 +83,11 @@ func (c ServerConfig) writeFleetAccount(w *confWriter, a Accounts) {
 			w.user(key, OperatorPermissions())
 		}
 	})
+	writeExports(w, a)
+}
+
+// writeExports lets the account of viewers see what it imports.
+func writeExports(w *confWriter, a Accounts) {
 	w.list("exports", func() {
 		for _, stream := range viewedStreams() {
 			w.line("{service: %s, accounts: [%s]}", quote(messageGet(stream)), a.View)
@@ -93,7 +98,7 @@ func (c ServerConfig) writeFleetAccount(w *confWriter, a Accounts) {
 	})
 }
 
-func writeViewAccount(w *confWriter, a Accounts) {
+func writeViewImports(w *confWriter, a Accounts) {
 	w.list("imports", func() {
 		for _, stream := range viewedStreams() {
 			w.line("{service: {account: %s, subject: %s}, to: %s}", a.Fleet, quote(messageGet(stream)), quote(viewedGet(stream)))
@@ -128,9 +133,12 @@ func (w *confWriter) nested(begin, end string, body func()) {
 	w.line("%s", end)
 }
 
-func (w *confWriter) user(nkey string, p Permissions) {
+func (w *confWriter) user(nkey string, p Permissions) { w.userAs("nkey: "+nkey, p) }
+
+// userAs writes a user who is known by what the credential says.
+func (w *confWriter) userAs(credential string, p Permissions) {
 	w.nested("{", "}", func() {
-		w.line("nkey: %s", nkey)
+		w.line("%s", credential)
 		w.block("permissions", func() {
 			w.line("publish: %s", subjectRules(p.PublishAllow, p.PublishDeny))
 			w.line("subscribe: %s", subjectRules(p.SubscribeAllow, nil))

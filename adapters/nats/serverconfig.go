@@ -51,6 +51,17 @@ func (a Accounts) withDefaults() Accounts {
 	return a
 }
 
+func (a Accounts) validate() error {
+	seen := map[string]bool{}
+	for _, name := range []string{a.Fleet, a.View, a.Auth, a.System} {
+		if !accountName.MatchString(name) || seen[name] {
+			return domain.Errorf(domain.ErrInvalid, "broker configuration: account name %q must be letters, digits, '-' and '_', and of one account", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
 // ServerConfig is the configuration of a broker that admits clients through the
 // auth callout, as data. Conf and AuthConf are its text.
 type ServerConfig struct {
@@ -112,13 +123,8 @@ func (c ServerConfig) Validate() error {
 			return domain.WrapError(domain.ErrInvalid, err, "broker configuration: monitoring address")
 		}
 	}
-	a := c.Accounts.withDefaults()
-	seen := map[string]bool{}
-	for _, name := range []string{a.Fleet, a.View, a.Auth, a.System} {
-		if !accountName.MatchString(name) || seen[name] {
-			return domain.Errorf(domain.ErrInvalid, "broker configuration: account name %q must be letters, digits, '-' and '_', and of one account", name)
-		}
-		seen[name] = true
+	if err := c.Accounts.withDefaults().validate(); err != nil {
+		return err
 	}
 	return c.validateKeys()
 }
