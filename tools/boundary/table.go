@@ -132,7 +132,7 @@ func Table() []Rule {
 			),
 			External: with(kubernetes, "helm.sh/helm/v3", "golang.org/x/crypto", yaml, sync),
 			Test:     testing,
-			Packages: []PackageRule{{Dir: "host/hosttest", TestOnly: true}},
+			Packages: []PackageRule{{Dir: "host/hosttest", TestOnly: true}, {Dir: "kube/charttest", TestOnly: true}},
 		},
 		{
 			Module:   "cmd/fleet-operator",
