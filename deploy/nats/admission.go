@@ -1,0 +1,39 @@
+package nats
+
+import (
+	"github.com/nationtech/harmony-fleet/adapters/nats"
+)
+
+// Admission says who may connect to the broker: Callout or Users.
+type Admission interface {
+	// conf is the broker's configuration of it.
+	conf() (string, error)
+}
+
+// Callout admits clients by tokens, through the fleet's auth callout. It holds
+// public keys alone.
+type Callout struct {
+	Accounts nats.Accounts
+	// Issuer and Exchange are the callout's public keys; Exchange is optional.
+	Issuer, Exchange string
+	// CalloutUser and SystemUser are the public nkeys of the callout's own
+	// connections, and Operators those of the operators.
+	CalloutUser, SystemUser string
+	Operators               []string
+}
+
+func (c Callout) conf() (string, error) {
+	return nats.ServerConfig{
+		// The chart writes the rest; this is not in the part that is used.
+		StoreDir: storeDir, Accounts: c.Accounts, Issuer: c.Issuer, Exchange: c.Exchange,
+		CalloutUser: c.CalloutUser, SystemUser: c.SystemUser, Operators: c.Operators,
+	}.AuthConf()
+}
+
+// Users admits users whom the broker knows by itself, by key or password.
+type Users struct {
+	Accounts nats.Accounts
+	Users    []nats.StaticUser
+}
+
+func (u Users) conf() (string, error) { return nats.StaticConf(u.Accounts, u.Users) }

@@ -1,0 +1,132 @@
+package nats_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	adapter "github.com/nationtech/harmony-fleet/adapters/nats"
+	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
+	"github.com/nationtech/harmony-fleet/deploy/kube"
+	"github.com/nationtech/harmony-fleet/deploy/kube/charttest"
+	"github.com/nationtech/harmony-fleet/deploy/nats"
+	"github.com/nationtech/harmony-fleet/domain"
+)
+
+// standIn is a chart with the upstream chart's values, and as much of its
+// templates as a cluster without containers can tell apart.
+func standIn(t *testing.T) charttest.Chart {
+	t.Helper()
+	reference, err := os.ReadFile("testdata/nats-2.14.2-values.yaml")
+	require.NoError(t, err)
+	return charttest.Chart{
+		Name: "nats", Version: nats.ChartVersion, Values: string(reference),
+		Templates: map[string]string{
+			"config.yaml": `apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Release.Name }}-config}
+data:
+  nats.conf: {{ .Values.config.merge | toJson | quote }}
+`,
+			"service.yaml": `apiVersion: v1
+kind: Service
+metadata: {name: {{ .Release.Name }}}
+spec:
+  selector: {app.kubernetes.io/instance: {{ .Release.Name }}}
+  ports: [{name: nats, port: {{ .Values.config.nats.port }}}]
+`,
+			"statefulset.yaml": `apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: {{ .Release.Name }}}
+spec:
+  replicas: {{ if .Values.config.cluster.enabled }}{{ .Values.config.cluster.replicas }}{{ else }}1{{ end }}
+  serviceName: {{ .Release.Name }}
+  podManagementPolicy: Parallel
+  selector: {matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}}}
+  template:
+    metadata:
+      labels: {app.kubernetes.io/instance: {{ .Release.Name }}}
+      annotations: {{ .Values.podTemplate.merge.metadata.annotations | toJson }}
+    spec:
+      containers:
+        - name: nats
+          image: "{{ .Values.container.image.repository }}:{{ .Values.container.image.tag }}"
+          resources: {{ .Values.container.resources | toJson }}
+          volumeMounts: [{{ (index .Values.container.patch 0).value | toJson }}]
+      volumes: [{{ (index .Values.podTemplate.patch 0).value | toJson }}]
+`,
+		},
+	}
+}
+
+// callout are the public keys of a fleet's callout.
+func callout(t *testing.T) nats.Callout {
+	t.Helper()
+	dir := t.TempDir()
+	key := func(name string, kind adapter.KeyKind) string {
+		public, err := adapter.EnsureKey(filepath.Join(dir, name), kind)
+		require.NoError(t, err)
+		return public
+	}
+	return nats.Callout{
+		Issuer: key("issuer", adapter.IssuerKey), Exchange: key("exchange", adapter.ExchangeKey),
+		CalloutUser: key("callout", adapter.UserKey), SystemUser: key("system", adapter.UserKey),
+		Operators: []string{key("operator", adapter.UserKey)},
+	}
+}
+
+// broker is a real one, in the place of the containers that the cluster lacks.
+type broker struct {
+	*kube.Topology
+	client, monitor string
+}
+
+// Forward implements kube.Forwards.
+func (b *broker) Forward(_ context.Context, _, _ string, port int) (string, io.Closer, error) {
+	address, ok := map[int]string{4222: b.client, 8222: b.monitor}[port]
+	if !ok {
+		return "", nil, domain.Errorf(domain.ErrUnavailable, "nothing listens on port %d", port)
+	}
+	return address, io.NopCloser(nil), nil
+}
+
+// startBroker runs a broker with the admission of a Score.
+func startBroker(t *testing.T, admission nats.Callout, serverTLS *adapter.ServerTLS) *broker {
+	t.Helper()
+	topology, err := kube.New(kube.Config{Kubeconfig: cluster.Get(t).Kubeconfig})
+	require.NoError(t, err)
+	var server *devserver.Server
+	b := &broker{Topology: topology}
+	for range 5 { // the monitor's port can be taken by another in between
+		b.monitor, b.client = freeAddress(t), freeAddress(t)
+		client, err := net.ResolveTCPAddr("tcp", b.client)
+		require.NoError(t, err)
+		server, err = devserver.NewWithCallout(adapter.ServerConfig{
+			StoreDir: t.TempDir(), Monitor: b.monitor, Port: client.Port, TLS: serverTLS, Issuer: admission.Issuer, Exchange: admission.Exchange,
+			CalloutUser: admission.CalloutUser, SystemUser: admission.SystemUser, Operators: admission.Operators,
+		})
+		if err == nil {
+			break
+		}
+		t.Log(err)
+	}
+	require.NotNil(t, server)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	return b
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}
