@@ -19,8 +19,12 @@ import (
 
 // Site is the file. Unknown keys are errors. Paths are relative to the file.
 type Site struct {
-	Agents *Agents `yaml:"agents"`
-	dir    string
+	// Kubernetes is the cluster of what follows.
+	Kubernetes Kubernetes `yaml:"kubernetes"`
+	Nats       *Nats      `yaml:"nats"`
+	Zitadel    *Zitadel   `yaml:"zitadel"`
+	Agents     *Agents    `yaml:"agents"`
+	dir        string
 }
 
 // Environment is what the targets take from the process.
@@ -72,8 +76,8 @@ func Parse(data []byte) (*Site, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds a second document: write one")
 	}
-	if site.Agents == nil {
-		return nil, errors.New("it describes nothing: write agents; docs/deploy.md has an example")
+	if site.Agents == nil && site.Nats == nil && site.Zitadel == nil {
+		return nil, errors.New("it describes nothing: write nats, zitadel or agents; docs/deploy.md has an example")
 	}
 	return &site, nil
 }
@@ -82,7 +86,11 @@ func Parse(data []byte) (*Site, error) {
 // connecting to them.
 func (s *Site) Open(environment Environment) (*Opened, error) {
 	opened := &Opened{}
-	if err := s.openAgents(environment, opened); err != nil {
+	err := s.openCluster(environment, opened)
+	if err == nil {
+		err = s.openAgents(environment, opened)
+	}
+	if err != nil {
 		for _, closer := range opened.Closers {
 			err = errors.Join(err, closer.Close())
 		}

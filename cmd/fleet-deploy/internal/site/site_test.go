@@ -3,6 +3,7 @@ package site_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -80,8 +81,69 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(example))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsed, err := site.Parse(data)
-		if err == nil && parsed.Agents == nil {
+		if err == nil && parsed.Agents == nil && parsed.Nats == nil && parsed.Zitadel == nil {
 			t.Fatal("an empty site was accepted")
 		}
 	})
+}
+
+const clusterExample = `kubernetes: {kubeconfig: kubeconfig, context: fleet, namespace: fleet}
+nats:
+  chart: {archive: charts/nats-2.14.2.tgz}
+  devices: 1000
+  replicas: 3
+  tls: {host: broker.example, certFile: tls.crt, keyFile: tls.key}
+  users:
+    - {name: operator, passwordFile: pi-2.password, role: operator}
+    - {nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4, device: pi-1}
+  service: {type: LoadBalancer}
+zitadel:
+  chart: {repository: "https://charts.example", digest: "sha256:00"}
+  domain: sso.example
+  database: {dsnFile: dsn}
+  ingress: {class: nginx, tlsSecret: sso-tls}
+`
+
+// writeCluster writes a site of a cluster with the files that it names.
+func writeCluster(t *testing.T, text string) string {
+	t.Helper()
+	path := write(t, text)
+	for name, content := range map[string]string{
+		"tls.crt": "certificate", "tls.key": "key", "dsn": "postgresql://db\n",
+		"kubeconfig": `{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}], users: [{name: u, user: {token: t}}],
+contexts: [{name: fleet, context: {cluster: c, user: u}}]}`,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte(content), 0o600))
+	}
+	return path
+}
+
+func TestOpenCluster(t *testing.T) {
+	opened, err := open(writeCluster(t, clusterExample))
+	require.NoError(t, err)
+	require.Len(t, opened.Targets, 2)
+	require.Equal(t, "zitadel", opened.Targets[0].Name)
+	require.Equal(t, "nats", opened.Targets[1].Name)
+}
+
+func TestMistakesOfTheClusterAreNamed(t *testing.T) {
+	for from, c := range map[string][2]string{
+		"devices: 1000":                 {"devices: 0", "nats: devices"},
+		"replicas: 3":                   {"replicas: 2", "neither 1 nor 3"},
+		"certFile: tls.crt":             {"certFile: none", "nats: tls.certFile: open"},
+		"role: operator":                {"role: king", "nats: users[0]: write a device, or the role operator or viewer"},
+		"{archive: charts":              {"{oci: oci://h/c, archive: charts", "nats: chart: name one of"},
+		"context: fleet":                {"context: other", "kubernetes: kubeconfig"},
+		"kubeconfig: kubeconfig":        {"kubeconfig: none", "kubernetes: kubeconfig"},
+		"type: LoadBalancer":            {"type: Balancer", `type "Balancer" is none of`},
+		"domain: sso.example":           {"domain: https://sso.example", "zitadel: domain"},
+		"dsnFile: dsn":                  {"dsnFile: none", "zitadel: database.dsnFile: open"},
+		"database: {dsnFile: dsn}":      {"database: {}", "zitadel: database: give the DSN"},
+		"devices: 1000\n  replicas: 3":  {"devices: 1000\n  callout: {}", "write callout or users"},
+		"UDXU4RCSJNZOIQHZNWXHXORDPRTGN": {"UX", "is not the public nkey of a user"},
+	} {
+		require.Contains(t, clusterExample, from)
+		_, err := open(writeCluster(t, strings.Replace(clusterExample, from, c[0], 1)))
+		require.ErrorContains(t, err, c[1], from)
+	}
 }
