@@ -163,8 +163,10 @@ func Table() []Rule {
 			Test:     testing,
 		},
 		{
-			Module:   "cmd/fleet-deploy",
-			Siblings: with(core, "deploy", "adapters/nats"),
+			Module: "cmd/fleet-deploy",
+			// adapters/kube is where the tests of deploy have their cluster from, which
+			// go.mod must know.
+			Siblings: with(core, "deploy", "adapters/nats", "adapters/kube"),
 			External: []string{cobra, yaml, "golang.org/x/term"},
 			Test:     testing,
 		},
