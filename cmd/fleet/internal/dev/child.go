@@ -1,9 +1,11 @@
 package dev
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -24,6 +26,11 @@ type child struct {
 	args []string
 	// log takes what the program prints.
 	log string
+	// stdout takes what it prints to the standard output instead; nil for log.
+	stdout io.Writer
+	// serving is closed once the program has done its work for the first time: a
+	// program that ends before is not started again. Nil when it always is.
+	serving <-chan struct{}
 	// said is told when the program is started again.
 	said func(format string, args ...any)
 }
@@ -40,6 +47,9 @@ func (c child) run(ctx context.Context) error {
 		if startFailed, ok := errors.AsType[*startError](err); ok {
 			return startFailed
 		}
+		if c.serving != nil && !closed(c.serving) {
+			return c.failed(err)
+		}
 		c.said("%s ended (%v), starting it again; its log is %s", c.name, err, c.log)
 		select {
 		case <-ctx.Done():
@@ -47,6 +57,24 @@ func (c child) run(ctx context.Context) error {
 		case <-time.After(restartDelay):
 		}
 	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// failed is the error of a program that ended without doing what it is for, with
+// the last that it said.
+func (c child) failed(cause error) error {
+	text, _ := os.ReadFile(c.log) // the path is in the error
+	text = bytes.TrimSpace(text)
+	last := text[bytes.LastIndexByte(text, '\n')+1:]
+	return fmt.Errorf("%s (%s) failed (%w): %s; its log is %s", c.name, c.path, cause, last, c.log)
 }
 
 // startError is a program that could not be started at all.
@@ -72,6 +100,9 @@ func (c child) once(ctx context.Context) error {
 	defer runtime.UnlockOSThread()
 	command := exec.CommandContext(ctx, c.path, c.args...)
 	command.Stdout, command.Stderr = log, log
+	if c.stdout != nil {
+		command.Stdout = c.stdout
+	}
 	// Of its own group, so that Ctrl-C at the terminal reaches it through us,
 	// after which we can clean up in order.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

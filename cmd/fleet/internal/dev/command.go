@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -26,6 +27,11 @@ listens on the loopback interface; with --host it listens on another address
 instead, where real devices reach it. It has no TLS: do this only on a network
 that you trust.
 
+With --auth devices have real identities: each enrolls with a one-time token at
+fleet-dev-identity, which runs here, too, and the broker asks fleet-operator whom
+to admit. So "fleet enroll" and "fleet device revoke" work. Without --auth the
+broker knows each device by a key.
+
 Without --dir everything lies in a temporary directory that is removed at the
 end. With --dir the fleet is kept, and started again from there.
 
@@ -35,6 +41,9 @@ While it runs, the CLI's context "dev" leads to it.`,
 
   # Two devices, kept in ./fleet, on any free port
   fleet dev --devices 2 --sites paris --dir ./fleet --port 0
+
+  # Three devices that enroll, to try "fleet device revoke paris-01"
+  fleet dev --auth --devices 3
 
   # The broker alone, with configurations to start the other programs by hand
   fleet dev --devices 1 --dir ./fleet --no-operator --no-agents
@@ -64,6 +73,12 @@ While it runs, the CLI's context "dev" leads to it.`,
 			if o.Heartbeat < time.Second || o.Heartbeat > time.Hour {
 				return usage(fmt.Errorf("--heartbeat-interval: %s is out of range, must be from 1s to 1h", o.Heartbeat))
 			}
+			if o.Auth && o.Host != defaultHost {
+				return usage(fmt.Errorf("--auth and --host %s: the identity provider is for this machine alone, so leave --host out", o.Host))
+			}
+			if o.Auth && o.NoOperator {
+				return usage(errors.New("--auth and --no-operator: the operator signs the tokens that devices enroll with, so leave one of them out"))
+			}
 			var err error
 			if o.Contexts, err = store(); err != nil {
 				return err
@@ -78,8 +93,10 @@ While it runs, the CLI's context "dev" leads to it.`,
 	flags.StringVar(&o.Host, "host", defaultHost, "address that the broker listens on")
 	flags.IntVar(&o.Port, "port", defaultPort, "port of the broker; 0 for any free one")
 	flags.DurationVar(&o.Heartbeat, "heartbeat-interval", 5*time.Second, "mean time between the heartbeats of a device")
+	flags.BoolVar(&o.Auth, "auth", false, "give devices real identities: they enroll, and can be revoked")
 	flags.StringVar(&o.Operator, "fleet-operator", "", "path of fleet-operator (default: beside this program, or in PATH)")
 	flags.StringVar(&o.Agent, "fleet-agent", "", "path of fleet-agent (default: beside this program, or in PATH)")
+	flags.StringVar(&o.Identity, "fleet-dev-identity", "", "path of fleet-dev-identity, for --auth (default: beside this program, or in PATH)")
 	flags.BoolVar(&o.NoOperator, "no-operator", false, "do not start the operator")
 	flags.BoolVar(&o.NoAgents, "no-agents", false, "do not start the agents")
 	flags.BoolVar(&o.Containers, "containers", false, "let the agents run containers on this machine's Podman or Docker")

@@ -12,24 +12,38 @@ import (
 
 // writeAgentConfig writes a device's configuration as a person would.
 func writeAgentConfig(m member, d deviceLayout, server, signingKey string, containers bool) error {
-	if err := os.MkdirAll(d.root, 0o700); err != nil {
-		return fmt.Errorf("device %s: %w", m.id, err)
-	}
-	text := fmt.Sprintf(`device = %q
+	return writeDeviceConfig(m, d, fmt.Sprintf(`device = %q
 state_dir = %q
 signing_keys = [%q]
 
 [broker]
 servers = [%q]
 nkey_file = %q
+`, m.id, d.state(), signingKey, server, d.nkey()), containers)
+}
 
+// writeEnrollingConfig writes that of a device which is told by enrollment who
+// it is and whom it trusts.
+func writeEnrollingConfig(m member, d deviceLayout, server string, containers bool) error {
+	return writeDeviceConfig(m, d, fmt.Sprintf(`state_dir = %q
+
+[broker]
+servers = [%q]
+`, d.state(), server), containers)
+}
+
+func writeDeviceConfig(m member, d deviceLayout, head string, containers bool) error {
+	if err := os.MkdirAll(d.root, 0o700); err != nil {
+		return fmt.Errorf("device %s: %w", m.id, err)
+	}
+	text := head + fmt.Sprintf(`
 [podman]
 disabled = %t
 owner = %q
 
 [commands]
 exec = "all"
-`, m.id, d.state(), signingKey, server, d.nkey(), !containers, owner(m))
+`, !containers, owner(m))
 	return os.WriteFile(d.config(), []byte(text), 0o600)
 }
 

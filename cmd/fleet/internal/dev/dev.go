@@ -8,13 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony-fleet/adapters/nats"
 	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
@@ -38,8 +35,12 @@ type Options struct {
 	Host      string
 	Port      int
 	Heartbeat time.Duration
-	// Operator and Agent are paths of the programs; empty to look for them.
-	Operator, Agent string
+	// Auth gives the devices real identities: they enroll, and are admitted by
+	// an auth callout.
+	Auth bool
+	// Operator, Agent and Identity are paths of the programs; empty to look for
+	// them.
+	Operator, Agent, Identity string
 	// NoOperator and NoAgents leave the programs to somebody else, who finds
 	// their configurations in Dir.
 	NoOperator, NoAgents bool
@@ -56,8 +57,11 @@ type fleet struct {
 	members  []member
 	operator string
 	agent    string
-	server   *devserver.Server
-	out      io.Writer
+	identity string
+	// signing is the public signing key.
+	signing string
+	server  *devserver.Server
+	out     io.Writer
 }
 
 // Run runs a fleet until ctx is cancelled; then it stops every program and
@@ -110,6 +114,11 @@ func prepare(ctx context.Context, o Options, out io.Writer) (f *fleet, cleanUp f
 	if f.agent, err = find(o.Agent, "fleet-agent"); err != nil {
 		return nil, nil, err
 	}
+	if o.Auth {
+		if f.identity, err = find(o.Identity, "fleet-dev-identity"); err != nil {
+			return nil, nil, err
+		}
+	}
 	var remove func() error
 	f.layout, remove, err = newLayout(o.Dir)
 	if err != nil {
@@ -130,32 +139,22 @@ func (f *fleet) configure(ctx context.Context) error {
 	if err := checkAddress(f.options.Host, f.options.Port); err != nil {
 		return err
 	}
-	signing, err := signingKey(ctx, f.operator, f.layout)
+	err := f.layout.checkAuth(f.options.Auth)
 	if err != nil {
 		return err
 	}
-	operatorKey, err := devserver.UserKey(f.layout.operatorNKey())
+	if f.signing, err = signingKey(ctx, f.operator, f.layout); err != nil {
+		return err
+	}
+	if f.options.Auth {
+		f.server, err = f.serverWithCallout()
+	} else {
+		f.server, err = f.serverWithKeys()
+	}
 	if err != nil {
 		return err
 	}
-	devices := make(map[contracts.DeviceID]string, len(f.members))
-	for _, m := range f.members {
-		if devices[m.id], err = devserver.UserKey(f.layout.device(m.id).nkey()); err != nil {
-			return err
-		}
-	}
-	f.server, err = devserver.New(devserver.Options{
-		StoreDir: f.layout.store(),
-		Host:     f.options.Host,
-		Port:     f.options.Port,
-		Operator: operatorKey,
-		Devices:  devices,
-		Sync:     true,
-	})
-	if err != nil {
-		return err
-	}
-	if err := f.writeConfigs(signing); err != nil {
+	if err := f.writeConfigs(); err != nil {
 		stopped, cancel := context.WithCancel(ctx)
 		cancel()
 		return errors.Join(err, f.server.Run(stopped))
@@ -163,9 +162,36 @@ func (f *fleet) configure(ctx context.Context) error {
 	return nil
 }
 
-func (f *fleet) writeConfigs(signing string) error {
+// serverWithKeys is a broker that knows every device by a key.
+func (f *fleet) serverWithKeys() (*devserver.Server, error) {
+	operatorKey, err := devserver.UserKey(f.layout.operatorNKey())
+	if err != nil {
+		return nil, err
+	}
+	devices := make(map[contracts.DeviceID]string, len(f.members))
 	for _, m := range f.members {
-		if err := writeAgentConfig(m, f.layout.device(m.id), f.server.URL(), signing, f.options.Containers); err != nil {
+		if devices[m.id], err = devserver.UserKey(f.layout.device(m.id).nkey()); err != nil {
+			return nil, err
+		}
+	}
+	return devserver.New(devserver.Options{
+		StoreDir: f.layout.store(),
+		Host:     f.options.Host,
+		Port:     f.options.Port,
+		Operator: operatorKey,
+		Devices:  devices,
+		Sync:     true,
+	})
+}
+
+func (f *fleet) writeConfigs() error {
+	for _, m := range f.members {
+		d, server, containers := f.layout.device(m.id), f.server.URL(), f.options.Containers
+		write := func() error { return writeAgentConfig(m, d, server, f.signing, containers) }
+		if f.options.Auth {
+			write = func() error { return writeEnrollingConfig(m, d, server, containers) }
+		}
+		if err := write(); err != nil {
 			return err
 		}
 	}
@@ -184,20 +210,27 @@ func checkAddress(host string, port int) error {
 	return fmt.Errorf("the broker cannot listen on %s, port %d (%w): choose another port with --port, or any free one with --port 0", host, port, err)
 }
 
-// register makes the streams and the registry's records, as enrollment would.
-func (f *fleet) register(ctx context.Context) error {
-	conn, err := nats.Connect(ctx, nats.Config{
+func (f *fleet) connect(ctx context.Context) (*nats.Conn, error) {
+	return nats.Connect(ctx, nats.Config{
 		Servers:    []string{f.server.URL()},
 		Name:       "fleet dev",
 		Credential: nats.SeedFile(f.layout.operatorNKey()),
 		FailFast:   true,
 	})
+}
+
+// register makes the streams, and the registry's records unless devices enroll.
+func (f *fleet) register(ctx context.Context) error {
+	conn, err := f.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	if err := nats.Setup(ctx, conn, nats.SetupOptions{Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		return err
+	}
+	if f.options.Auth {
+		return nil
 	}
 	registry := nats.NewDeviceRegistry(conn)
 	for _, m := range f.members {
@@ -227,6 +260,10 @@ func (f *fleet) announce() (ready Ready, leave func() error, err error) {
 		f.printf("operator  %s (log %s)\n", f.operator, f.layout.operatorLog())
 	}
 	f.printf("agents    %d on %s (logs %s)\n", len(f.members), strings.Join(f.options.Sites, ", "), f.layout.device("*").log())
+	if f.options.Auth {
+		f.printf("identity  %s (log %s)\n", f.identity, f.layout.identityLog())
+		f.printf("callout   %s (log %s)\n", f.operator, f.layout.calloutLog())
+	}
 	if err := ready.write(f.layout.ready()); err != nil {
 		return Ready{}, nil, fmt.Errorf("write %s: %w", f.layout.ready(), err)
 	}
@@ -252,63 +289,3 @@ func (f *fleet) leaveContext(ready Ready) error {
 	}
 	return errors.Join(err, f.options.Contexts.Remove(contextName))
 }
-
-// runPrograms runs operator and agents until ctx ends or the broker does, and
-// removes the workloads that the agents left.
-func (f *fleet) runPrograms(ctx context.Context, served chan error) error {
-	group, running := errgroup.WithContext(ctx)
-	said := func(format string, args ...any) { f.printf(format+"\n", args...) }
-	if !f.options.NoOperator {
-		operator := child{
-			name: "operator", path: f.operator, said: said, log: f.layout.operatorLog(),
-			args: []string{"run", "--config", f.layout.operatorConfig()},
-		}
-		group.Go(func() error { return operator.run(running) })
-	}
-	for _, m := range f.members {
-		if f.options.NoAgents {
-			break
-		}
-		d := f.layout.device(m.id)
-		agent := child{
-			name: "agent " + string(m.id), path: f.agent, said: said, log: d.log(),
-			args: []string{"--config", d.config()},
-		}
-		group.Go(func() error { return agent.run(running) })
-	}
-	group.Go(func() error {
-		select {
-		case <-running.Done():
-			return nil
-		case err := <-served:
-			served <- err // for whoever waits for the server's end
-			return fmt.Errorf("the broker ended: %w", err)
-		}
-	})
-	err := group.Wait()
-	f.printf("stopping; workloads have until the end of their grace period, and Ctrl-C again leaves them behind\n")
-	return errors.Join(err, f.removeWorkloads(ctx))
-}
-
-// removeWorkloads stops what outlives the agents on purpose.
-func (f *fleet) removeWorkloads(ctx context.Context) error {
-	if f.options.NoAgents {
-		return nil
-	}
-	var group errgroup.Group
-	group.SetLimit(purgesAtATime)
-	for _, m := range f.members {
-		group.Go(func() error {
-			config := f.layout.device(m.id).config()
-			command := exec.CommandContext(context.WithoutCancel(ctx), f.agent, "purge", "--config", config)
-			if said, err := command.CombinedOutput(); err != nil {
-				return fmt.Errorf("remove the workloads of %s: %w: %s", m.id, err, strings.TrimSpace(string(said)))
-			}
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// purgesAtATime bounds the programs that are started at once.
-const purgesAtATime = 8
