@@ -255,19 +255,25 @@ func (d *enrolling) keyID() string {
 
 func (d *enrolling) awaitLink(up bool) {
 	d.fleet.t.Helper()
-	want := "connected to nats://"
-	if !up {
-		want = "not connected"
-	}
-	d.fleet.until(fmt.Sprintf("device %s to be %s", d.id, want), func() (bool, string) {
+	d.fleet.until(fmt.Sprintf("the link of device %s to be up: %t", d.id, up), func() (bool, string) {
 		status := d.status()
-		for line := range strings.Lines(status) {
-			if text, ok := strings.CutPrefix(line, "Link"); ok && strings.HasPrefix(strings.TrimSpace(text), want) {
-				return true, ""
-			}
-		}
-		return false, status + "\n" + d.agent.Output()
+		return linkIs(status, up), status + "\n" + d.agent.Output()
 	})
+}
+
+// linkIs reports whether `fleet-agent status` says that the agent is connected,
+// or that it is not.
+func linkIs(status string, up bool) bool {
+	want := "not connected"
+	if up {
+		want = "connected to nats://"
+	}
+	for line := range strings.Lines(status) {
+		if text, ok := strings.CutPrefix(line, "Link"); ok && strings.HasPrefix(strings.TrimSpace(text), want) {
+			return true
+		}
+	}
+	return false
 }
 
 func containsAll(text string, parts ...string) bool {

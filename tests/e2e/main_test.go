@@ -31,7 +31,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := fleettest.Build(context.Background(), root, dir, runtime.GOARCH, fleettest.Programs()...); err != nil {
+	if err := fleettest.Build(context.Background(), root, dir, runtime.GOARCH, append(fleettest.Programs(), "fleet-dev-identity")...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
