@@ -8,6 +8,7 @@ import (
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
 	"github.com/nationtech/harmony-fleet/deploy/nats"
+	"github.com/nationtech/harmony-fleet/deploy/operator"
 	"github.com/nationtech/harmony-fleet/deploy/zitadel"
 )
 
@@ -45,7 +46,7 @@ type clusterOpener struct {
 }
 
 func (s *Site) openCluster(environment Environment, opened *Opened) error {
-	if s.Nats == nil && s.Zitadel == nil {
+	if s.Nats == nil && s.Zitadel == nil && s.Operator == nil {
 		return nil
 	}
 	o := &clusterOpener{site: s, environment: environment}
@@ -70,6 +71,15 @@ func (s *Site) openCluster(environment Environment, opened *Opened) error {
 		}
 		if err := add[nats.Cluster](opened, "nats", score, o.topology); err != nil {
 			return fmt.Errorf("nats: %w", err)
+		}
+	}
+	if s.Operator != nil {
+		score, err := o.operator()
+		if err != nil {
+			return fmt.Errorf("operator: %w", err)
+		}
+		if err := add[operator.Cluster](opened, "operator", score, o.topology); err != nil {
+			return fmt.Errorf("operator: %w", err)
 		}
 	}
 	return nil

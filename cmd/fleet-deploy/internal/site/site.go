@@ -23,6 +23,7 @@ type Site struct {
 	Kubernetes Kubernetes `yaml:"kubernetes"`
 	Nats       *Nats      `yaml:"nats"`
 	Zitadel    *Zitadel   `yaml:"zitadel"`
+	Operator   *Operator  `yaml:"operator"`
 	Agents     *Agents    `yaml:"agents"`
 	dir        string
 }
@@ -76,8 +77,8 @@ func Parse(data []byte) (*Site, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds a second document: write one")
 	}
-	if site.Agents == nil && site.Nats == nil && site.Zitadel == nil {
-		return nil, errors.New("it describes nothing: write nats, zitadel or agents; docs/deploy.md has an example")
+	if site.Agents == nil && site.Nats == nil && site.Zitadel == nil && site.Operator == nil {
+		return nil, errors.New("it describes nothing: write nats, zitadel, operator or agents; docs/deploy.md has an example")
 	}
 	return &site, nil
 }

@@ -21,11 +21,18 @@ const example = `agents:
     - {device: pi-2, local: true, user: pi-2, passwordFile: pi-2.password}
 `
 
+// kubeconfig is for a cluster that nobody reaches, and cluster names it.
+const (
+	kubeconfig = `{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "contexts": [{"name": "c", "context": {"cluster": "c"}}]}`
+	cluster = "kubernetes: {kubeconfig: kubeconfig}\n"
+)
+
 // write writes a site with the files that it names.
 func write(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, content := range map[string]string{"site.yaml": text, "fleet-agent": "program", "pi-1.nk": "seed", "pi-2.password": "word"} {
+	for name, content := range map[string]string{"site.yaml": text, "kubeconfig": kubeconfig, "fleet-agent": "program", "pi-1.nk": "seed", "pi-2.password": "word"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
 	return filepath.Join(dir, "site.yaml")
@@ -58,13 +65,15 @@ func TestMistakesAreNamed(t *testing.T) {
 	_, err := open("/nonexistent/site.yaml")
 	require.ErrorContains(t, err, "name the one that describes the site with --file")
 	for text, says := range map[string]string{
-		"":                               "it is empty",
-		"{}":                             "it describes nothing",
-		"agents: {hots: 1}":              "field hots not found",
-		example + "---\n{}":              "second document",
-		"agents: {}":                     "agents.hosts: name at least one host",
-		"agents: {packages: [none.deb]}": "agents.packages: package",
-		"agents: {caFile: none.pem}":     "agents.caFile: open",
+		"":                  "it is empty",
+		"{}":                "it describes nothing",
+		"agents: {hots: 1}": "field hots not found",
+		example + "---\n{}": "second document",
+		cluster + "operator: {image: i, servers: [a]}":                                 "operator: credential: give a key",
+		cluster + "operator: {nkeyFile: none}":                                         "operator: nkeyFile: open",
+		"agents: {}":                                                                   "agents.hosts: name at least one host",
+		"agents: {packages: [none.deb]}":                                               "agents.packages: package",
+		"agents: {caFile: none.pem}":                                                   "agents.caFile: open",
 		"agents: {hosts: [{device: Pi, local: true}]}":                                 "agents.hosts[0] (Pi): device",
 		"agents: {hosts: [{device: pi}]}":                                              "agents.hosts[0] (pi): address: name it",
 		"agents: {hosts: [{device: pi, address: a, hostKey: x}]}":                      "agents.hosts[0] (pi): hostKey",
@@ -81,7 +90,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(example))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsed, err := site.Parse(data)
-		if err == nil && parsed.Agents == nil && parsed.Nats == nil && parsed.Zitadel == nil {
+		if err == nil && parsed.Agents == nil && parsed.Nats == nil && parsed.Zitadel == nil && parsed.Operator == nil {
 			t.Fatal("an empty site was accepted")
 		}
 	})

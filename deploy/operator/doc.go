@@ -1,0 +1,2 @@
+// Package operator brings up fleet-operator in a cluster.
+package operator

@@ -1,0 +1,80 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	adapter "github.com/nationtech/harmony-fleet/adapters/kube"
+	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/deploy/kube"
+	"github.com/nationtech/harmony-fleet/domain"
+)
+
+const (
+	leaderTimeout  = 2 * time.Minute
+	leaderInterval = time.Second
+)
+
+// awaitLeader waits until the Lease is renewed while it watches: one that was
+// left behind proves nothing, whatever the clocks are.
+func awaitLeader(ctx context.Context, objects kube.Objects, namespace string, progress deploy.Progress) error {
+	ctx, cancel := context.WithTimeout(ctx, leaderTimeout)
+	defer cancel()
+	var before time.Time
+	told := ""
+	for {
+		lease, err := readLease(ctx, objects, namespace)
+		waiting := "no operator leads yet"
+		switch {
+		case errors.Is(err, domain.ErrNotFound):
+		case err != nil && ctx.Err() == nil:
+			return err
+		case err == nil && lease.Spec.RenewTime != nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "":
+			renewed := lease.Spec.RenewTime.Time
+			if !before.IsZero() && renewed.After(before) {
+				progress(*lease.Spec.HolderIdentity + " leads")
+				return nil
+			}
+			if before.IsZero() {
+				before = renewed
+			}
+			waiting = "a sign of life of " + *lease.Spec.HolderIdentity
+		}
+		if waiting != told {
+			told = waiting
+			progress("wait: " + waiting)
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return ctx.Err()
+			}
+			return deploy.WithNext(fmt.Errorf("no operator took the Lease %s/%s for %s", namespace, adapter.LeaseName, leaderTimeout),
+				"see why: kubectl -n %s logs -l app.kubernetes.io/name=fleet-operator", namespace)
+		case <-time.After(leaderInterval):
+		}
+	}
+}
+
+func readLease(ctx context.Context, objects kube.Objects, namespace string) (*coordinationv1.Lease, error) {
+	var name unstructured.Unstructured
+	name.SetAPIVersion(coordinationv1.SchemeGroupVersion.String())
+	name.SetKind("Lease")
+	name.SetNamespace(namespace)
+	name.SetName(adapter.LeaseName)
+	object, err := objects.Get(ctx, &name)
+	if err != nil {
+		return nil, err
+	}
+	var lease coordinationv1.Lease
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &lease); err != nil {
+		return nil, fmt.Errorf("read the Lease: %w", err)
+	}
+	return &lease, nil
+}

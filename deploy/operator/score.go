@@ -1,0 +1,210 @@
+package operator
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	adapter "github.com/nationtech/harmony-fleet/adapters/kube"
+	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/deploy/charts"
+	"github.com/nationtech/harmony-fleet/deploy/kube"
+	"github.com/nationtech/harmony-fleet/domain"
+)
+
+// Names of what the Score makes, and of the keys in its Secrets.
+const (
+	releaseName   = "fleet-operator"
+	brokerSecret  = "fleet-operator-broker"
+	signingSecret = "fleet-operator-signing"
+	signingKey    = "signing.pem"
+	nkeyKey       = "operator.nk"
+	passwordKey   = "password"
+	caKey         = "ca.pem"
+)
+
+// Cluster is what the Score needs of a topology.
+type Cluster interface {
+	kube.Cluster
+	kube.Releases
+}
+
+// FleetOperatorScore is fleet-operator in a namespace, which is that of its
+// fleet. The definitions of Device and Deployment and the signing key stay when
+// it is removed: with them would go the fleet.
+type FleetOperatorScore struct {
+	// Namespace is made when it is not there; "fleet" by default.
+	Namespace string
+	// Image is the operator's, best with its digest.
+	Image string
+	// Servers are the broker's URLs.
+	Servers []string
+	// NKey is the seed of the operator's key at the broker; User and Password
+	// are the alternative.
+	NKey     []byte
+	User     string
+	Password []byte
+	// CA holds the PEM of the only authorities to trust for the broker.
+	CA []byte
+	// SigningKey is the fleet's key, as `fleet-operator keygen` makes it.
+	// Without one it is made in the cluster, once.
+	SigningKey []byte
+	// Replicas is how many operators run; 2 by default.
+	Replicas int
+	// StreamReplicas is how many copies the broker keeps: 1 (default), 3 or 5.
+	StreamReplicas int
+	// HeartbeatInterval is the chart's default when zero.
+	HeartbeatInterval time.Duration
+	// ServiceMonitor lets the Prometheus operator find the metrics.
+	ServiceMonitor bool
+}
+
+var _ deploy.Score[Cluster] = (*FleetOperatorScore)(nil)
+
+// Name implements deploy.Score.
+func (s *FleetOperatorScore) Name() string { return "operator" }
+
+func (s *FleetOperatorScore) namespace() string {
+	if s.Namespace == "" {
+		return "fleet"
+	}
+	return s.Namespace
+}
+
+func (s *FleetOperatorScore) check() error {
+	switch {
+	case s.Image == "":
+		return domain.Errorf(domain.ErrInvalid, "image: name the operator's image, best with its digest")
+	case len(s.Servers) == 0:
+		return domain.Errorf(domain.ErrInvalid, "servers: name at least one URL of the broker")
+	case (len(s.NKey) > 0) == (s.User != ""):
+		return domain.Errorf(domain.ErrInvalid, "credential: give a key, or a user and password")
+	case (s.User == "") != (len(s.Password) == 0):
+		return domain.Errorf(domain.ErrInvalid, "credential: a user needs a password, and a password a user")
+	case s.Replicas < 0:
+		return domain.Errorf(domain.ErrInvalid, "replicas: %d is less than none", s.Replicas)
+	}
+	return nil
+}
+
+// Resources implements deploy.Score.
+func (s *FleetOperatorScore) Resources(topology Cluster) ([]deploy.Resource, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	resources := []deploy.Resource{
+		kube.Requirement{Cluster: topology},
+		&kube.Namespace{Objects: topology, Name: s.namespace()},
+	}
+	definitions, err := definitions(topology)
+	if err != nil {
+		return nil, err
+	}
+	chart, err := charts.Operator()
+	if err != nil {
+		return nil, err
+	}
+	return append(append(resources, definitions...),
+		&kube.Secret{Objects: topology, Namespace: s.namespace(), Name: brokerSecret, Data: s.credential()},
+		s.signing(topology),
+		&kube.Release{
+			Releases: topology, Namespace: s.namespace(), Name: releaseName, Values: s.values(),
+			Source: kube.Directory{Files: chart, Name: releaseName},
+			Leaves: "the namespace, the signing key, and all Devices and Deployments",
+		}), nil
+}
+
+// definitions are those of the fleet's resources, which are upgraded with the
+// operator and never removed.
+func definitions(topology kube.Objects) ([]deploy.Resource, error) {
+	files, err := adapter.CRDFiles()
+	if err != nil {
+		return nil, err
+	}
+	resources := make([]deploy.Resource, len(files))
+	for i, file := range files {
+		var object unstructured.Unstructured
+		if err := yaml.Unmarshal(file, &object.Object); err != nil {
+			return nil, fmt.Errorf("definition %d: %w", i+1, err)
+		}
+		resources[i] = &kube.Object{Objects: topology, Object: &object, Keep: "with it would go every resource of its kind"}
+	}
+	return resources, nil
+}
+
+func (s *FleetOperatorScore) credential() map[string][]byte {
+	data := map[string][]byte{}
+	for key, value := range map[string][]byte{nkeyKey: s.NKey, passwordKey: s.Password, caKey: s.CA} {
+		if len(value) > 0 {
+			data[key] = value
+		}
+	}
+	return data
+}
+
+func (s *FleetOperatorScore) signing(topology kube.Objects) *kube.Secret {
+	secret := &kube.Secret{
+		Objects: topology, Namespace: s.namespace(), Name: signingSecret,
+		Keep: "devices trust no other key",
+	}
+	if len(s.SigningKey) > 0 {
+		secret.Data = map[string][]byte{signingKey: s.SigningKey}
+	} else {
+		secret.Generate = newSigningKey
+	}
+	return secret
+}
+
+func newSigningKey() (map[string][]byte, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a signing key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, fmt.Errorf("make a signing key: %w", err)
+	}
+	return map[string][]byte{signingKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}, nil
+}
+
+// values are the chart's, without secrets.
+func (s *FleetOperatorScore) values() map[string]any {
+	broker := map[string]any{"servers": s.Servers, "secret": brokerSecret, "nkeyKey": nkeyKey, "passwordKey": passwordKey}
+	if s.User != "" {
+		broker["user"] = s.User
+	}
+	if len(s.CA) > 0 {
+		broker["caKey"] = caKey
+	}
+	values := map[string]any{
+		"image":          s.Image,
+		"replicas":       2,
+		"broker":         broker,
+		"signingKey":     map[string]any{"secret": signingSecret, "key": signingKey},
+		"definitions":    map[string]any{"enabled": false},
+		"serviceMonitor": map[string]any{"enabled": s.ServiceMonitor},
+	}
+	if s.Replicas > 0 {
+		values["replicas"] = s.Replicas
+	}
+	if s.StreamReplicas > 0 {
+		values["streamReplicas"] = s.StreamReplicas
+	}
+	if s.HeartbeatInterval > 0 {
+		values["heartbeatInterval"] = s.HeartbeatInterval.String()
+	}
+	return values
+}
+
+// Smoke implements deploy.Score: one of the operators leads, so it reached the
+// broker and the API server. Each is ready since the release is deployed.
+func (s *FleetOperatorScore) Smoke(ctx context.Context, topology Cluster, progress deploy.Progress) error {
+	return awaitLeader(ctx, topology, s.namespace(), progress)
+}
