@@ -35,7 +35,7 @@ them: rotate the secrets of their workloads.
 
 It needs the auth callout, which does the rest once the registry says so. A
 broker that knows its devices by itself goes on letting them in.`,
-			next: "the callout disconnects it within seconds and refuses it from now on",
+			next: "out of every rollout; where devices connect through the callout, it is disconnected within seconds and refused from now on",
 		}),
 		newAccessCommand(app, accessChange{
 			verb: "restore", word: "restored", kind: contracts.EventDeviceRestored,

@@ -19,7 +19,7 @@ func TestRevokeAndRestore(t *testing.T) {
 		require.NoError(t, err)
 		return device.Revoked
 	}
-	assert.Equal(t, "device/a revoked: the callout disconnects it within seconds and refuses it from now on\n",
+	assert.Equal(t, "device/a revoked: out of every rollout; where devices connect through the callout, it is disconnected within seconds and refused from now on\n",
 		x.ok("device", "revoke", "a", "--reason", "stolen"))
 	assert.True(t, revoked())
 	assert.Equal(t, "device/a not revoked: it is so already\n", x.ok("device", "revoke", "device/a"))
