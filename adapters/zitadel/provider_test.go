@@ -156,7 +156,10 @@ func TestEnrollingAgainLeavesFewKeys(t *testing.T) {
 		}
 		_, err := f.signIn(t, credential, key)
 		require.NoError(t, err, "the last one works")
+		// Enrollments that come faster than the list of keys follows find nothing
+		// to remove; a later one does.
 		require.Eventually(t, func() bool {
+			credential, key = f.enroll(t, "pi-1")
 			listed, err := f.as(t, credential, key).UserServiceV2().ListKeys(t.Context(), &userapi.ListKeysRequest{
 				Filters: []*userapi.KeysSearchFilter{{Filter: &userapi.KeysSearchFilter_UserIdFilter{UserIdFilter: &filterapi.IDFilter{Id: credential.UserID}}}},
 			})
