@@ -122,7 +122,7 @@ type settings struct{ Device, SigningKey, Server string }
 // fillIn edits the configuration that the package installed.
 func (d *device) fillIn(t *testing.T, s settings) {
 	t.Helper()
-	d.must(t, "sed", "--in-place", fmt.Sprintf(`s|^device = .*|device = %q|; s|^signing_keys = .*|signing_keys = [%q]|
+	d.must(t, "sed", "--in-place", fmt.Sprintf(`s|^device = .*|device = %q|; s|^# nkey_file = |nkey_file = |; s|^signing_keys = .*|signing_keys = [%q]|
 		s|^servers = .*|servers = [%q]|`, s.Device, s.SigningKey, s.Server), "/etc/fleet-agent/config.toml")
 }
 
