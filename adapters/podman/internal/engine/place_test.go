@@ -127,6 +127,25 @@ func shift(log *stampedLog, place *Place, by time.Duration) {
 	place.at, place.wall = place.at.Add(-by), place.wall.Add(-by)
 }
 
+// TestPlaceWithinAMicrosecond reads on after pieces that a fast service wrote
+// closer together than engines can be asked.
+func TestPlaceWithinAMicrosecond(t *testing.T) {
+	log, place := &stampedLog{}, &Place{}
+	client := serve(t, docker29, log.ServeHTTP)
+	read := func() string {
+		var out strings.Builder
+		require.NoError(t, client.Logs(t.Context(), "id", LogQuery{Tail: -1, Follow: true, Place: place}, &out))
+		return out.String()
+	}
+	at := time.Now().Truncate(time.Microsecond)
+	log.write(at, "a")
+	log.write(at.Add(200*time.Nanosecond), "b", "c")
+	require.Equal(t, "a\nb\nc\n", read())
+	require.Empty(t, read(), "nothing is shown twice")
+	log.write(at.Add(500*time.Nanosecond), "d")
+	require.Equal(t, "d\n", read(), "what is new of the same microsecond is not lost")
+}
+
 func TestPlaceThatIsNoLongerInTheLog(t *testing.T) {
 	log, place := &stampedLog{}, &Place{}
 	client := serve(t, docker29, log.ServeHTTP)
