@@ -105,9 +105,9 @@ func TestEnrollDecisions(t *testing.T) {
 	x.shows("pi-2", contracts.EnrollmentReview, "a person has to approve it")
 	x.shows("pi-3", contracts.EnrollmentDone, "")
 	table := x.ok("enroll", "list")
-	require.Regexp(t, `pi-0 +Pending +0s +in 2[34]h +- +-`, table)
-	require.Regexp(t, `pi-1 +Review +0s +in 2[34]h +SHA256:\S+ +a person has to approve it`, table)
-	require.Regexp(t, `pi-3 +Done +0s +- `, table)
+	require.Regexp(t, `pi-0 +Pending +[0-9]+s +in 2[34]h +- +-`, table)
+	require.Regexp(t, `pi-1 +Review +[0-9]+s +in 2[34]h +SHA256:\S+ +a person has to approve it`, table)
+	require.Regexp(t, `pi-3 +Done +[0-9]+s +- `, table)
 	require.Equal(t, "device/pi-1\ndevice/pi-2\n", x.ok("enroll", "list", "--state", "Review", "-o", "name"))
 	require.Contains(t, x.ok("enroll", "list", "-o", "wide"), "KEY-EXPIRES")
 
