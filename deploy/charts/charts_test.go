@@ -195,7 +195,7 @@ func TestOptions(t *testing.T) {
 // is, without unknown or missing fields.
 func TestServerTakesAll(t *testing.T) {
 	environment := server.Get(t)
-	_, err := environment.Kubectl(t.Context(), nil, "create", "namespace", "fleet-a")
+	_, err := environment.Kubectl(t.Context(), []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: fleet-a}\n"), "apply", "-f", "-")
 	require.NoError(t, err)
 	documents, err := render(t, with(map[string]any{"networkPolicy.metricsFrom": []any{map[string]any{"podSelector": map[string]any{}}}}))
 	require.NoError(t, err)
