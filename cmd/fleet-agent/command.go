@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/config"
+	"github.com/nationtech/harmony-fleet/cmd/fleet-agent/internal/enroll"
 )
 
 // configVariable names the configuration file when --config does not.
@@ -20,10 +21,21 @@ type usageError struct{ cause error }
 func (e *usageError) Error() string { return e.cause.Error() }
 func (e *usageError) Unwrap() error { return e.cause }
 
-// exitCode is 1 for a failure and 2 for a mistake on the command line.
+// exitCode is 1 for a failure, 2 for a mistake on the command line, and 3 to 5
+// for an enrollment that did not come to its end; deploy/agent reads these.
 func exitCode(err error) int {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return 2
+	}
+	if not, ok := errors.AsType[*enroll.NotYetError](err); ok {
+		switch not.Obstacle {
+		case enroll.Undecided:
+			return 3
+		case enroll.Refused:
+			return 4
+		case enroll.Away:
+			return 5
+		}
 	}
 	return 1
 }

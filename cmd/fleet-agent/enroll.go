@@ -40,7 +40,9 @@ leaves the device. Then the daemon has to be started anew.
 
 While nobody has approved the device, while it is refused, and while the fleet
 cannot be reached, enroll says why and asks again, until the token expires. It
-can be interrupted and run again with the same token.
+can be interrupted and run again with the same token. With --no-wait it asks
+once, and exits with 3 while nobody has decided, with 4 when it is refused, and
+with 5 when the fleet cannot be reached or cannot enroll devices now.
 
 Others on this device can see the command line of a running program: prefer
 --token-file, or - for the standard input.

@@ -85,17 +85,17 @@ func TestEnrollmentIsDecidedByPeople(t *testing.T) {
 	token := pi.invite("token", "--manual")
 
 	out, err := pi.enroll(token, "--no-wait")
-	require.Equal(t, 1, exitCode(t, err), out)
+	require.Equal(t, 3, exitCode(t, err), out)
 	require.Contains(t, out, "a person has to approve it")
 	require.Contains(t, f.mustFleet("enroll", "list"), "Review")
 	f.mustFleet("enroll", "deny", "pi-1", "--reason", "unknown serial")
 	out, err = pi.enroll(token, "--no-wait")
-	require.Equal(t, 1, exitCode(t, err), out)
+	require.Equal(t, 4, exitCode(t, err), out)
 	require.Contains(t, out, "unknown serial")
 
 	thief := f.device("thief")
 	out, err = thief.enroll(token, "--no-wait")
-	require.Equal(t, 1, exitCode(t, err), out)
+	require.Equal(t, 4, exitCode(t, err), out)
 	require.Contains(t, out, "used with another key")
 
 	f.mustFleet("enroll", "approve", "pi-1")
@@ -108,6 +108,6 @@ func TestEnrollmentIsDecidedByPeople(t *testing.T) {
 	stranger := startAuthFleet(t)
 	foreign := stranger.device("pi-2").invite("token")
 	out, err = f.device("pi-2").enroll(foreign, "--no-wait")
-	require.Equal(t, 1, exitCode(t, err), out)
+	require.Equal(t, 4, exitCode(t, err), out)
 	require.Contains(t, out, "refuses the token")
 }

@@ -40,9 +40,30 @@ type Request struct {
 	// is pinned unless the fleet names another.
 	ServerCA  string
 	Inventory contracts.Inventory
-	// NoWait fails instead of asking again.
+	// NoWait fails with a NotYetError instead of asking again.
 	NoWait bool
 }
+
+// Obstacle is what stands between a device and its identity.
+type Obstacle int
+
+// The obstacles. The same token may help later against each of them.
+const (
+	// Undecided: neither the policy nor a person has approved the device.
+	Undecided Obstacle = iota
+	// Refused: the fleet or its broker gives this token nothing.
+	Refused
+	// Away: the fleet cannot be asked now, or cannot enroll.
+	Away
+)
+
+// NotYetError says why there is no identity yet.
+type NotYetError struct {
+	Obstacle Obstacle
+	Why      string
+}
+
+func (e *NotYetError) Error() string { return e.Why }
 
 // Run asks until the device has its identity, and returns it once it is on the
 // disk. It waits while the fleet has not decided, refuses, or cannot be reached,
@@ -102,11 +123,11 @@ func (a *asker) run(ctx context.Context) (contracts.DeviceCredential, error) {
 		if err == nil && reply.Credential != nil {
 			return a.trust(*reply.Credential)
 		}
-		why, pausing := explain(reply, err)
+		not := explain(reply, err)
 		if a.noWait {
-			return contracts.DeviceCredential{}, errors.New(why)
+			return contracts.DeviceCredential{}, not
 		}
-		if err := a.wait(ctx, why, pausing); err != nil {
+		if err := a.wait(ctx, not); err != nil {
 			return contracts.DeviceCredential{}, err
 		}
 	}
@@ -127,29 +148,43 @@ func (a *asker) trust(credential contracts.DeviceCredential) (contracts.DeviceCr
 	return credential, nil
 }
 
-// explain says what the fleet's answer means, and how long to wait.
-func explain(reply contracts.EnrollReply, err error) (string, backoff) {
+// explain says what the fleet's answer means.
+func explain(reply contracts.EnrollReply, err error) *NotYetError {
 	switch {
 	case errors.Is(err, domain.ErrUnauthenticated), errors.Is(err, domain.ErrPermissionDenied):
-		return fmt.Sprintf("the broker refuses the token, which may be forged, expired or of another fleet: %v", err), whileDenied
+		return &NotYetError{Refused, fmt.Sprintf("the broker refuses the token, which may be forged, expired or of another fleet: %v", err)}
 	case err != nil:
-		return fmt.Sprintf("the fleet cannot be asked: %v", err), whileAway
+		return &NotYetError{Away, fmt.Sprintf("the fleet cannot be asked: %v", err)}
 	case reply.State == contracts.EnrollmentDenied:
-		return "refused: " + reply.Reason, whileDenied
+		return &NotYetError{Refused, "refused: " + reply.Reason}
 	case reply.State == contracts.EnrollmentReview:
-		return "waiting: " + reply.Reason, whileInReview
+		return &NotYetError{Undecided, "waiting: " + reply.Reason}
 	default:
-		return "waiting: " + reply.Reason, whileAway
+		return &NotYetError{Away, "waiting: " + reply.Reason}
+	}
+}
+
+// pausing is how long to wait before asking again.
+func (o Obstacle) pausing() backoff {
+	switch o {
+	case Undecided:
+		return whileInReview
+	case Refused:
+		return whileDenied
+	case Away:
+		return whileAway
+	default:
+		return whileAway
 	}
 }
 
 // wait says why, once, and waits longer each time.
-func (a *asker) wait(ctx context.Context, why string, pausing backoff) error {
-	if why != a.said {
-		a.said = why
-		a.say(why + " (asking again, Ctrl-C ends it)")
+func (a *asker) wait(ctx context.Context, not *NotYetError) error {
+	if not.Why != a.said {
+		a.said = not.Why
+		a.say(not.Why + " (asking again, Ctrl-C ends it)")
 	}
-	if pausing != a.pausing {
+	if pausing := not.Obstacle.pausing(); pausing != a.pausing {
 		a.pausing, a.pause = pausing, pausing.first
 	}
 	timer := time.NewTimer(a.pause/2 + rand.N(a.pause)) //nolint:gosec // spreads load, guards nothing
