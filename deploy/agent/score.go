@@ -78,14 +78,20 @@ func (s *FleetAgentScore) Resources(topology Host) ([]deploy.Resource, error) {
 		inputs = append(inputs, bareUnit)
 	}
 	inputs = append(inputs, program)
-	for _, file := range append(s.Config.secrets(), file{configPath, config}) {
-		resource := &host.File{Shell: topology, Path: file.path, Content: file.content}
-		if file.path == configPath {
-			resource.Check = program + ` check --config "$1" >&2`
-		}
-		resources = append(resources, resource)
+	for _, file := range s.Config.secrets() {
+		resources = append(resources, &host.File{Shell: topology, Path: file.path, Content: file.content})
 		inputs = append(inputs, file.path)
 	}
+	if s.Config.Enrollment != nil { // before the configuration, which is checked with the identity
+		resources = append(resources, &enrolled{
+			shell: topology, device: s.Device, program: program,
+			servers: s.Config.Servers, caFile: s.Config.caFile(), enrollment: *s.Config.Enrollment,
+		})
+	}
+	inputs = append(inputs, configPath)
+	resources = append(resources, &host.File{
+		Shell: topology, Path: configPath, Content: config, Check: program + ` check --config "$1" >&2`,
+	})
 	return append(resources, &host.Service{
 		Shell:  topology,
 		Name:   service,

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -58,6 +59,25 @@ level = "debug"
 	require.NotContains(t, string(got), "secret")
 }
 
+func TestRenderOfADeviceThatEnrolls(t *testing.T) {
+	c := Config{Servers: []string{"tls://a.example:4222"}, CA: []byte("pem"), Enrollment: &Enrollment{}}
+	_, err := c.render("pi-1")
+	require.ErrorContains(t, err, "where the token comes from")
+	c.Enrollment.Token = func(context.Context, string) (string, error) { return "", nil }
+	got, err := c.render("pi-1")
+	require.NoError(t, err)
+	require.Equal(t, `# Written by fleet-deploy, which replaces it when it is run again.
+state_dir = "/var/lib/fleet-agent"
+
+[broker]
+servers = ["tls://a.example:4222"]
+ca_file = "/etc/fleet-agent/ca.pem"
+`, string(got), "who it is and whom it trusts, it has from its fleet")
+	c.NKey = []byte("seed")
+	_, err = c.render("pi-1")
+	require.ErrorContains(t, err, "needs neither a key nor a user")
+}
+
 func TestScoreChecksItsInput(t *testing.T) {
 	valid := func() *FleetAgentScore {
 		return &FleetAgentScore{Device: "pi-1", Programs: map[string][]byte{"amd64": nil}, Config: config()}
@@ -83,8 +103,15 @@ func TestScoreChecksItsInput(t *testing.T) {
 }
 
 func TestOrderOfResources(t *testing.T) {
+	enrolling := config()
+	enrolling.User, enrolling.Password = "", nil
+	enrolling.Enrollment = &Enrollment{Token: func(context.Context, string) (string, error) { return "", nil }}
+	resources, err := (&FleetAgentScore{Device: "pi-1", Programs: map[string][]byte{"amd64": nil}, Config: enrolling}).Resources(host.Local{})
+	require.NoError(t, err)
+	require.Equal(t, "enrollment", resources[len(resources)-3].ID(), "the configuration is checked with the identity")
+
 	score := &FleetAgentScore{Device: "pi-1", Programs: map[string][]byte{"amd64": nil}, Config: config(), InstallPodman: true}
-	resources, err := score.Resources(host.Local{})
+	resources, err = score.Resources(host.Local{})
 	require.NoError(t, err)
 	var ids []string
 	for _, resource := range resources {

@@ -91,8 +91,13 @@ var errSeen = errors.New("seen")
 // SeenName is the name of Seen's check.
 const SeenName = "heartbeat seen by the fleet"
 
+// Listener is the part of domain.ObservedStateConsumer that hears devices.
+type Listener interface {
+	Consume(ctx context.Context, handle func(domain.Observation) error) error
+}
+
 // Seen is a companion that checks the other end: the fleet hears the device.
-func Seen(fleet domain.ObservedStateConsumer, device contracts.DeviceID) deploy.Companion {
+func Seen(fleet Listener, device contracts.DeviceID) deploy.Companion {
 	return deploy.Companion{Name: SeenName, Check: func(ctx context.Context, progress deploy.Progress) error {
 		ctx, cancel := context.WithTimeout(ctx, smokeTimeout)
 		defer cancel()

@@ -120,3 +120,10 @@ func Journal(shell deploy.Shell, name string) deploy.Companion {
 		return strings.Split(text, "\n"), nil
 	}}
 }
+
+// StartAnew has the next run start a service anew though none of its Inputs
+// changed.
+func StartAnew(ctx context.Context, shell deploy.Shell, name string) error {
+	_, err := Do(ctx, shell, deploy.Script{Text: `rm -f "/var/lib/fleet-deploy/$1.started"`, Args: []string{name}})
+	return err
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/agent"
 	"github.com/nationtech/harmony-fleet/deploy/host"
+	"github.com/nationtech/harmony-fleet/domain"
 )
 
 // Agents are fleet-agent on hosts.
@@ -32,7 +33,12 @@ type Agents struct {
 	SSH SSH `yaml:"ssh"`
 	// Fleet, when set, is asked whether it hears the devices.
 	Fleet *Fleet `yaml:"fleet"`
-	Hosts []Host `yaml:"hosts"`
+	// Enroll, when set, has Fleet invite the hosts that name no credential.
+	Enroll *Enroll `yaml:"enroll"`
+	Hosts  []Host  `yaml:"hosts"`
+	// Image is fleet-agent's for Pods, which are devices in the cluster.
+	Image string `yaml:"image"`
+	Pods  []Pod  `yaml:"pods"`
 }
 
 // SSH is how to log in.
@@ -52,14 +58,20 @@ type Host struct {
 	// HostKey pins the host's key, instead of known_hosts.
 	HostKey string `yaml:"hostKey"`
 	SSH     SSH    `yaml:"ssh"`
-	// The device's credential at the broker: a key, or a user and password.
-	NKeyFile     string           `yaml:"nkeyFile"`
-	User         string           `yaml:"user"`
-	PasswordFile string           `yaml:"passwordFile"`
-	Labels       contracts.Labels `yaml:"labels"`
+	// The device's credential at the broker: a key, a user and password, or the
+	// one-time token that it enrolls with.
+	NKeyFile     string `yaml:"nkeyFile"`
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"passwordFile"`
+	TokenFile    string `yaml:"tokenFile"`
+	// Labels are those that the device says of itself, FleetLabels those that it
+	// is invited with, and Replace invites one anew that has an identity.
+	Labels      contracts.Labels `yaml:"labels"`
+	FleetLabels contracts.Labels `yaml:"fleetLabels"`
+	Replace     bool             `yaml:"replace"`
 }
 
-// Fleet is a credential that may read what devices say.
+// Fleet is a credential that may read what devices say, and invite them.
 type Fleet struct {
 	Server       string `yaml:"server"`
 	NKeyFile     string `yaml:"nkeyFile"`
@@ -82,8 +94,13 @@ func (s *Site) openAgents(environment Environment, opened *Opened) error {
 	if err := o.readShared(); err != nil {
 		return err
 	}
-	if len(s.Agents.Hosts) == 0 {
-		return fmt.Errorf("agents.hosts: name at least one host")
+	if len(s.Agents.Hosts)+len(s.Agents.Pods) == 0 {
+		return fmt.Errorf("agents.hosts: name at least one host, or one of pods")
+	}
+	if s.Agents.Enroll != nil {
+		if err := s.Agents.Enroll.check(s.Agents.Fleet); err != nil {
+			return err
+		}
 	}
 	seen := map[contracts.DeviceID]bool{}
 	for i, h := range s.Agents.Hosts {
@@ -93,6 +110,15 @@ func (s *Site) openAgents(environment Environment, opened *Opened) error {
 		seen[h.Device] = true
 		if err := o.open(h, opened); err != nil {
 			return fmt.Errorf("agents.hosts[%d] (%s): %w", i, h.Device, err)
+		}
+	}
+	for i, p := range s.Agents.Pods {
+		if seen[p.Device] {
+			return fmt.Errorf("agents.pods[%d]: device %q is there twice", i, p.Device)
+		}
+		seen[p.Device] = true
+		if err := o.openPod(p, opened); err != nil {
+			return fmt.Errorf("agents.pods[%d] (%s): %w", i, p.Device, err)
 		}
 	}
 	return nil
@@ -149,6 +175,9 @@ func (o *opener) open(h Host, opened *Opened) error {
 	if score.Config.Password, err = o.read(h.PasswordFile); err != nil {
 		return fmt.Errorf("passwordFile: %w", err)
 	}
+	if score.Config.Enrollment, err = o.enrollment(h); err != nil {
+		return err
+	}
 	shell, err := o.shell(h, opened)
 	if err != nil {
 		return err
@@ -159,7 +188,7 @@ func (o *opener) open(h Host, opened *Opened) error {
 	}
 	target := Target{Name: string(h.Device), Job: deploy.For(&score).On(shell)}
 	if o.site.Agents.Fleet != nil {
-		target.Companions = append(target.Companions, o.seen(h.Device))
+		target.Companions = append(target.Companions, agent.Seen(hears{o}, h.Device))
 	}
 	target.Companions = append(target.Companions, host.Journal(shell, "fleet-agent"))
 	opened.Targets = append(opened.Targets, target)
@@ -199,8 +228,8 @@ func first(texts ...string) string {
 	return ""
 }
 
-// seen asks the fleet over a connection of its own.
-func (o *opener) seen(device contracts.DeviceID) deploy.Companion {
+// connect connects to the fleet.
+func (o *opener) connect(ctx context.Context) (*nats.Conn, error) {
 	f := o.site.Agents.Fleet
 	config := nats.Config{
 		Servers: []string{f.Server}, Name: "fleet-deploy", CAFile: o.path(o.site.Agents.CAFile), FailFast: true,
@@ -212,12 +241,19 @@ func (o *opener) seen(device contracts.DeviceID) deploy.Companion {
 	case f.User != "":
 		config.Credential = nats.PasswordFile(f.User, o.path(f.PasswordFile))
 	}
-	return deploy.Companion{Name: agent.SeenName, Check: func(ctx context.Context, progress deploy.Progress) error {
-		conn, err := nats.Connect(ctx, config)
-		if err != nil {
-			return deploy.WithNext(err, "see that agents.fleet names the broker and a credential that may read")
-		}
-		defer conn.Close()
-		return agent.Seen(nats.NewObservedStateConsumer(conn), device).Check(ctx, progress)
-	}}
+	conn, err := nats.Connect(ctx, config)
+	return conn, deploy.WithNext(err, "see that agents.fleet names the broker and a credential that it admits")
+}
+
+// hears is the fleet over a connection of its own, while it is asked.
+type hears struct{ opener *opener }
+
+// Consume implements agent.Listener.
+func (h hears) Consume(ctx context.Context, handle func(domain.Observation) error) error {
+	conn, err := h.opener.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return nats.NewObservedStateConsumer(conn).Consume(ctx, handle)
 }

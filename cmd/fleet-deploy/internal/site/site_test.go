@@ -86,6 +86,59 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
+const enrolling = `agents:
+  programs: {amd64: fleet-agent}
+  servers: ["tls://broker.example:4222"]
+  fleet: {server: "tls://broker.example:4222", nkeyFile: none.nk}
+  enroll: {lifetime: 2h, manual: true, wait: 1m}
+  hosts:
+    - {device: pi-1, local: true, fleetLabels: {site: paris}, replace: true}
+    - {device: pi-2, local: true, tokenFile: none.token}
+`
+
+func TestHostsThatEnroll(t *testing.T) {
+	opened, err := open(write(t, enrolling))
+	require.NoError(t, err, "neither the fleet nor a token is needed for devices that are enrolled")
+	require.Len(t, opened.Targets, 2)
+	for from, c := range map[string][2]string{
+		`  fleet: {server: "tls://broker.example:4222", nkeyFile: none.nk}`: {"", "agents.enroll: set agents.fleet"},
+		"lifetime: 2h":  {"lifetime: 2s", "agents.enroll.lifetime: 2s is out of range"},
+		"wait: 1m":      {"wait: -1m", "agents.enroll.wait"},
+		"{site: paris}": {"{device.fleet.nationtech.io/site: paris}", "fleetLabels"},
+		"none.token}":   {"none.token, replace: true}", "for devices that agents.enroll invites"},
+		"none.token":    {"none.token, nkeyFile: pi-1.nk", "needs neither a key nor a user"},
+		"  enroll: {lifetime: 2h, manual: true, wait: 1m}\n": {"", "fleetLabels and replace are for devices"},
+	} {
+		require.Contains(t, enrolling, from)
+		_, err := open(write(t, strings.Replace(enrolling, from, c[0], 1)))
+		require.ErrorContains(t, err, c[1], from)
+	}
+}
+
+func TestPods(t *testing.T) {
+	pods := cluster + `agents:
+  image: registry.example/fleet-agent:1
+  signingKeys: ["ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]
+  servers: ["tls://broker.example:4222"]
+  fleet: {server: "tls://broker.example:4222", nkeyFile: none.nk}
+  pods:
+    - {device: gateway-1, nkeyFile: pi-1.nk, labels: {rack: "7"}, storage: 2Gi}
+`
+	opened, err := open(write(t, pods))
+	require.NoError(t, err)
+	require.Equal(t, "gateway-1", opened.Targets[0].Name)
+	for from, c := range map[string][2]string{
+		"  image: registry.example/fleet-agent:1\n":                         {"", "agents.pods[0] (gateway-1): image: name"},
+		`  fleet: {server: "tls://broker.example:4222", nkeyFile: none.nk}`: {"", "set agents.fleet"},
+		"storage: 2Gi}\n":        {"}\n    - {device: gateway-1}\n", `agents.pods[1]: device "gateway-1" is there twice`},
+		"kubeconfig: kubeconfig": {"kubeconfig: none", "kubernetes: kubeconfig"},
+	} {
+		require.Contains(t, pods, from)
+		_, err := open(write(t, strings.Replace(pods, from, c[0], 1)))
+		require.ErrorContains(t, err, c[1], from)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(example))
 	f.Fuzz(func(t *testing.T, data []byte) {
