@@ -3,6 +3,7 @@ package progress_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -99,4 +100,33 @@ func TestTreeFitsTheTerminal(t *testing.T) {
 	}
 	lines := screen(t, out.String())
 	require.Equal(t, []string{"… 2 lines above", "  └─ ✓ service: st…"}, lines)
+}
+
+// TestTreeOfManyFitsTheTerminal: whoever watches fifty hosts sees how many are
+// done, what failed, and as many of the others as there is room for.
+func TestTreeOfManyFitsTheTerminal(t *testing.T) {
+	var out bytes.Buffer
+	tree := progress.Tree(&out, func() (int, int) { return 80, 8 })
+	for i := range 50 {
+		events := story(fmt.Sprintf("pi-%d", i), deploy.StateFinished)
+		switch {
+		case i == 3:
+			events = story("pi-3", deploy.StateFailed)
+		case i >= 40:
+			events = events[:5]
+		}
+		for _, event := range events {
+			tree.Observe(event)
+		}
+		require.LessOrEqual(t, len(screen(t, out.String())), 7)
+	}
+	require.Equal(t, []string{
+		"✓ 39 done",
+		"✗ pi-3 service: start it",
+		"… pi-40 1/2 service: start it",
+		"… pi-41 1/2 service: start it",
+		"… pi-42 1/2 service: start it",
+		"… pi-43 1/2 service: start it",
+		"… 6 more",
+	}, screen(t, out.String()))
 }

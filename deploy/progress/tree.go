@@ -77,17 +77,9 @@ func (r *run) take(event deploy.Event) {
 	r.steps[event.Step] = event
 }
 
-// draw keeps the last lines when the terminal is too small.
 func (t *tree) draw() {
 	columns, rows := t.size()
-	var lines []string
-	for _, key := range t.order {
-		lines = append(lines, t.runs[key].lines(len(t.order) > 1)...)
-	}
-	if rows > 1 && len(lines) > rows-1 {
-		hidden := len(lines) - rows + 2
-		lines = append([]string{fmt.Sprintf("… %d lines above", hidden)}, lines[hidden:]...)
-	}
+	lines := t.lines(rows - 1)
 	var b strings.Builder
 	if t.drawn > 0 {
 		fmt.Fprintf(&b, lineUp, t.drawn)
@@ -98,6 +90,45 @@ func (t *tree) draw() {
 	}
 	t.drawn = len(lines)
 	_, _ = io.WriteString(t.w, b.String())
+}
+
+// lines draws all runs in at most that many lines, any number when it is not
+// positive. When there are too many, each run gets one line, those that ended
+// well share one, and of the rest those in trouble come first.
+func (t *tree) lines(most int) []string {
+	var lines []string
+	for _, key := range t.order {
+		lines = append(lines, t.runs[key].lines(len(t.order) > 1)...)
+	}
+	if most <= 0 || len(lines) <= most {
+		return lines
+	}
+	if len(t.order) == 1 {
+		hidden := len(lines) - most + 1
+		return append([]string{fmt.Sprintf("… %d lines above", hidden)}, lines[hidden:]...)
+	}
+	var trouble, working []string
+	done := 0
+	for _, key := range t.order {
+		switch r := t.runs[key]; {
+		case r.event.State == deploy.StateFailed || r.event.State == deploy.StateCancelled:
+			trouble = append(trouble, r.short())
+		case r.event.State.Ended():
+			done++
+		default:
+			working = append(working, r.short())
+		}
+	}
+	lines = nil
+	if done > 0 {
+		lines = append(lines, fmt.Sprintf("%s %d done", mark(deploy.StateFinished), done))
+	}
+	lines = append(append(lines, trouble...), working...)
+	if len(lines) > most {
+		hidden := len(lines) - most + 1
+		lines = append(lines[:most-1:most-1], fmt.Sprintf("… %d more", hidden))
+	}
+	return lines
 }
 
 func (r *run) lines(short bool) []string {
@@ -118,6 +149,11 @@ func (r *run) lines(short bool) []string {
 
 // short is the run in one line: how far it is and what it does now.
 func (r *run) short() string {
+	for _, id := range r.order {
+		if step := r.steps[id]; step.State == deploy.StateFailed {
+			return mark(step.State) + " " + note(r.title+" "+id, step.Message)
+		}
+	}
 	if r.event.State.Ended() {
 		return mark(r.event.State) + " " + note(r.title, r.event.Message)
 	}
