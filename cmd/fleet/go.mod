@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/nationtech/harmony-fleet/adapters/nats v0.0.0
 	github.com/nationtech/harmony-fleet/contracts v0.0.0
+	github.com/nationtech/harmony-fleet/deploy v0.0.0
 	github.com/nationtech/harmony-fleet/domain v0.0.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
@@ -35,5 +36,6 @@ require (
 replace (
 	github.com/nationtech/harmony-fleet/adapters/nats => ../../adapters/nats
 	github.com/nationtech/harmony-fleet/contracts => ../../contracts
+	github.com/nationtech/harmony-fleet/deploy => ../../deploy
 	github.com/nationtech/harmony-fleet/domain => ../../domain
 )

@@ -152,7 +152,9 @@ func Table() []Rule {
 		},
 		{
 			Module:   "cmd/fleet",
-			Siblings: with(core, "adapters/nats", "adapters/zitadel"),
+			// Of deploy the frame and deploy/local, for `fleet dev`; Links keeps out
+			// what the rest of it needs.
+			Siblings: with(core, "deploy", "adapters/nats", "adapters/zitadel"),
 			External: []string{cobra, pflag, yaml, sync, "golang.org/x/term"},
 			Test:     testing,
 			Links:    []LinkRule{{Dir: ".", Forbidden: heavy}},

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/nationtech/harmony-fleet/adapters/nats"
 	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
+	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/deploy/local"
 )
 
 const (
@@ -63,55 +63,42 @@ func (f *fleet) brokerConfig() (nats.ServerConfig, error) {
 	return config, nil
 }
 
-// runAuthority starts the identity provider, and then the callout that relies
-// on it. It closes admitting once clients can connect, and returns.
-func (f *fleet) runAuthority(ctx context.Context, group *errgroup.Group, admitting chan<- struct{}) error {
-	if err := os.MkdirAll(f.layout.calloutCache(), 0o700); err != nil {
-		return fmt.Errorf("callout: %w", err)
-	}
-	provider, err := f.startIdentity(ctx, group)
-	if err != nil || ctx.Err() != nil {
-		return err
+// identities are the identity provider, and the callout that relies on it.
+func (f *fleet) identities(on local.Units) ([]deploy.Resource, error) {
+	address, err := f.identityAddress()
+	if err != nil {
+		return nil, err
 	}
 	health, err := freeAddress()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	serving := make(chan struct{})
-	callout := child{
-		name: "callout", path: f.operator, said: f.said, log: f.layout.calloutLog(), serving: serving,
-		args: f.calloutArgs(provider, health),
+	printed := newFirstLine()
+	var found provider
+	provides := local.Process{
+		Name: "identity provider", Path: f.identity, Said: f.said, Log: f.layout.identityLog(), Stdout: printed,
+		Args: func() []string { return []string{"--dir", f.layout.identity(), "--listen", address, "-o", "json"} },
+		Ready: func(ctx context.Context) (err error) {
+			select {
+			case line := <-printed.line:
+				found, err = parseProvider(line)
+				return err
+			case <-time.After(startTimeout):
+				return fmt.Errorf("not ready after %s", startTimeout)
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		},
 	}
-	group.Go(func() error { return callout.run(ctx) })
-	if err := awaitReady(ctx, health); err != nil {
-		return callout.failed(err)
+	admits := local.Process{
+		Name: "callout", Path: f.operator, Said: f.said, Log: f.layout.calloutLog(),
+		Args:  func() []string { return f.calloutArgs(found, health) },
+		Ready: func(ctx context.Context) error { return awaitReady(ctx, health) },
 	}
-	close(serving)
-	close(admitting)
-	return nil
-}
-
-// startIdentity returns how to use the identity provider, once it serves.
-func (f *fleet) startIdentity(ctx context.Context, group *errgroup.Group) (provider, error) {
-	address, err := f.identityAddress()
-	if err != nil {
-		return provider{}, err
-	}
-	serving, printed := make(chan struct{}), newFirstLine()
-	identity := child{
-		name: "identity provider", path: f.identity, said: f.said, log: f.layout.identityLog(), stdout: printed, serving: serving,
-		args: []string{"--dir", f.layout.identity(), "--listen", address, "-o", "json"},
-	}
-	group.Go(func() error { return identity.run(ctx) })
-	select {
-	case line := <-printed.line:
-		close(serving)
-		return parseProvider(line)
-	case <-time.After(startTimeout):
-		return provider{}, identity.failed(fmt.Errorf("not ready after %s", startTimeout))
-	case <-ctx.Done():
-		return provider{}, nil
-	}
+	return []deploy.Resource{
+		&local.Processes{Units: on, Name: "identity provider", All: []local.Process{provides}},
+		&local.Processes{Units: on, Name: "callout", All: []local.Process{admits}},
+	}, nil
 }
 
 func (f *fleet) calloutArgs(p provider, health string) []string {
@@ -152,7 +139,7 @@ func freeAddress() (string, error) {
 }
 
 // awaitReady asks a program whether it is ready, until it is, for startTimeout at
-// most. It returns nil when ctx ends first.
+// most.
 func awaitReady(ctx context.Context, address string) error {
 	asking, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -169,7 +156,7 @@ func awaitReady(ctx context.Context, address string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return context.Cause(ctx)
 		case <-asking.Done():
 			return fmt.Errorf("not ready after %s", startTimeout)
 		case <-time.After(pollInterval):

@@ -2,6 +2,7 @@ package dev
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,7 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony-fleet/deploy/local"
 )
 
 func TestTheBrokerOfAFleetWithIdentities(t *testing.T) {
@@ -64,12 +66,14 @@ func TestAProgramThatFailsAtTheStart(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "fleet-dev-identity")
 	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\necho first >&2\necho the port is taken >&2\nexit 3\n"), 0o700))
-	f := &fleet{layout: layout{root: dir}, identity: program}
+	f := &fleet{layout: layout{root: dir}, identity: program, options: Options{Auth: true, NoOperator: true, NoAgents: true}, out: io.Discard}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return f.runAuthority(running, group, make(chan struct{})) })
-	err := group.Wait()
+	machine := local.New(ctx)
+	up := &bringUp{fleet: f, machine: machine}
+	err := up.apply(ctx, f.stages()[0]...)
+	require.NoError(t, up.takeDown(ctx))
+	require.NoError(t, machine.Close())
 	require.ErrorContains(t, err, program)
 	require.ErrorContains(t, err, "exit status 3")
 	require.ErrorContains(t, err, "the port is taken")

@@ -8,15 +8,20 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/nationtech/harmony-fleet/adapters/nats"
 	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
 	"github.com/nationtech/harmony-fleet/cmd/fleet/internal/contexts"
 	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/deploy/local"
 	"github.com/nationtech/harmony-fleet/domain"
 )
 
@@ -61,7 +66,9 @@ type fleet struct {
 	// signing is the public signing key.
 	signing string
 	server  *devserver.Server
-	out     io.Writer
+	// began is when this run did.
+	began time.Time
+	out   io.Writer
 }
 
 // Run runs a fleet until ctx is cancelled; then it stops every program and
@@ -72,16 +79,12 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cleanUp()) }()
+	machine := local.New(ctx)
+	defer func() { err = errors.Join(err, machine.Close()) }()
+	up := &bringUp{fleet: f, machine: machine}
+	defer func() { err = errors.Join(err, up.takeDown(context.WithoutCancel(ctx))) }()
 
-	serving, stopServer := context.WithCancel(context.WithoutCancel(ctx))
-	served := make(chan error, 1)
-	go func() { served <- f.server.Run(serving) }()
-	defer func() {
-		stopServer()
-		err = errors.Join(err, <-served)
-	}()
-
-	if err := f.register(ctx); err != nil {
+	if err := up.apply(ctx, f.broker()); err != nil {
 		return err
 	}
 	ready, leave, err := f.announce()
@@ -89,8 +92,58 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, leave()) }()
-	f.printf("%s", ready.help(f.contextName()))
-	return f.runPrograms(ctx, served)
+	for _, stage := range f.stages() {
+		if err := up.apply(ctx, stage...); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() == nil {
+		f.printf("%s", ready.help(f.contextName()))
+	}
+	return machine.Wait(ctx)
+}
+
+// bringUp brings up the parts of a fleet, and takes them down again.
+type bringUp struct {
+	fleet   *fleet
+	machine *local.Topology
+	up      []deploy.Job
+}
+
+// apply brings up parts that do not need each other. It returns nil when ctx
+// ends first.
+func (b *bringUp) apply(ctx context.Context, parts ...part) error {
+	jobs := make([]deploy.Job, len(parts))
+	for i, part := range parts {
+		jobs[i] = deploy.For(part).On(b.machine)
+	}
+	b.up = append(b.up, jobs...)
+	options := b.fleet.observer()
+	// What one of them lacks is of no use to the others.
+	group, working := errgroup.WithContext(ctx)
+	for _, job := range jobs {
+		group.Go(func() error {
+			_, err := job.Apply(working, options)
+			return err
+		})
+	}
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// takeDown is apply the other way round.
+func (b *bringUp) takeDown(ctx context.Context) error {
+	b.fleet.printf("stopping; workloads have until the end of their grace period, and Ctrl-C again leaves them behind\n")
+	options := b.fleet.observer()
+	var problems []error
+	for _, job := range slices.Backward(b.up) {
+		_, err := job.Destroy(ctx, options)
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
 }
 
 func (f *fleet) printf(format string, args ...any) { _, _ = fmt.Fprintf(f.out, format, args...) }
@@ -104,7 +157,7 @@ func (f *fleet) contextName() string {
 
 // prepare makes directories, keys and configurations.
 func prepare(ctx context.Context, o Options, out io.Writer) (f *fleet, cleanUp func() error, err error) {
-	f = &fleet{options: o, out: out}
+	f = &fleet{options: o, began: time.Now(), out: out}
 	if f.members, err = members(o.Devices, o.Sites); err != nil {
 		return nil, nil, err
 	}

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony-fleet/adapters/nats"
 	"github.com/nationtech/harmony-fleet/contracts"
+	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/deploy/local"
 	"github.com/nationtech/harmony-fleet/domain"
 	"github.com/nationtech/harmony-fleet/domain/enrollment"
 )
@@ -19,39 +20,41 @@ import (
 // inviteLifetime is how long a device may take to enroll.
 const inviteLifetime = time.Hour
 
-// enrollAll gives an identity to every device that has none, once clients are
-// admitted. It returns nil when ctx ends first.
-func (f *fleet) enrollAll(ctx context.Context, admitting <-chan struct{}) error {
-	select {
-	case <-admitting:
-	case <-ctx.Done():
-		return nil
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	var made atomic.Int32
-	group, enrolling := errgroup.WithContext(ctx)
-	group.SetLimit(atATime)
+// strangers are the devices that have no identity.
+func (f *fleet) strangers() []member {
+	var found []member
 	for _, m := range f.members {
-		if f.layout.device(m.id).isEnrolled() {
-			continue
+		if !f.layout.device(m.id).isEnrolled() {
+			found = append(found, m)
 		}
-		group.Go(func() error {
-			made.Add(1)
-			return f.enroll(enrolling, conn, m)
-		})
 	}
-	if err := group.Wait(); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
+	return found
+}
+
+// enrollment gives an identity to every device that has none.
+func (f *fleet) enrollment() *local.Made {
+	return &local.Made{
+		Name: "identities",
+		Look: func(context.Context) (deploy.Change, error) {
+			if n := len(f.strangers()); n > 0 {
+				return deploy.Change{Action: deploy.ActionCreate, Summary: fmt.Sprintf("enroll %d of %d devices", n, len(f.members))}, nil
+			}
+			return deploy.Unchanged(fmt.Sprintf("%d devices have one", len(f.members))), nil
+		},
+		Make: func(ctx context.Context, _ deploy.Progress) error {
+			conn, err := f.connect(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			group, enrolling := errgroup.WithContext(ctx)
+			group.SetLimit(atATime)
+			for _, m := range f.strangers() {
+				group.Go(func() error { return f.enroll(enrolling, conn, m) })
+			}
+			return group.Wait()
+		},
 	}
-	f.said("devices   %d enrolled, %d more had an identity", made.Load(), len(f.members)-int(made.Load()))
-	return nil
 }
 
 // enroll invites one device and has its agent accept.
@@ -68,16 +71,16 @@ func (f *fleet) enroll(ctx context.Context, conn *nats.Conn, m member) error {
 	if err := os.WriteFile(d.token(), []byte(ticket.Token+"\n"), 0o600); err != nil {
 		return fmt.Errorf("invite device %s: %w", m.id, err)
 	}
-	agent := child{
-		name: "enrollment of " + string(m.id), path: f.agent, log: d.log(),
-		args: []string{"enroll", "--config", d.config(), "--token-file", d.token()},
+	agent := local.Process{
+		Name: "enrollment of " + string(m.id), Path: f.agent, Log: d.log(),
+		Args: func() []string { return []string{"enroll", "--config", d.config(), "--token-file", d.token()} },
 	}
-	err = agent.once(ctx)
+	err = agent.ToEnd(ctx)
 	if removed := os.Remove(d.token()); err == nil && removed != nil {
 		return fmt.Errorf("remove the token of %s: %w", m.id, removed)
 	}
 	if err != nil {
-		return agent.failed(err)
+		return err
 	}
 	return os.WriteFile(d.enrolled(), nil, 0o600)
 }
