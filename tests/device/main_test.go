@@ -73,7 +73,7 @@ func build(ctx context.Context, dir string) (parts, error) {
 		return p, nil
 	}
 	p.debian = strings.TrimSpace(string(path))
-	if err := fleettest.Build(ctx, root, dir, runtime.GOARCH, append(fleettest.Programs(), "fleet-deploy")...); err != nil {
+	if err := fleettest.Build(ctx, root, dir, runtime.GOARCH, append(fleettest.Programs(), "fleet-deploy", "fleet-dev-identity")...); err != nil {
 		return p, err
 	}
 	for i, version := range []string{"0.0.1", "0.0.2"} {
