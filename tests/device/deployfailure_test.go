@@ -78,8 +78,10 @@ type hostFailure struct {
 	injected string
 	// inject returns how it is undone. Before and after it, all is well.
 	inject func(t *testing.T) (undo func())
-	// package and hostKey are described instead of the right ones.
+	// pkg and hostKey are described instead of the right ones. installed takes the
+	// version that is there already, and the other one is installed otherwise.
 	pkg, hostKey string
+	installed    bool
 	// How the run ends: at which step, with what text, and what is to be done.
 	step, says, next string
 	// changes are the steps that a second run without the failure changes at
@@ -139,14 +141,14 @@ func TestFleetDeployFailures(t *testing.T) {
 			changes: []string{"package fleet-agent", "service fleet-agent"},
 		},
 		{
-			injected: "disk full before the credential",
+			injected: "disk full before the credential", installed: true,
 			inject: func(t *testing.T) func() {
-				d.must(t, "mount", "-t", "tmpfs", "-o", "size=4k,mode=700", "full", "/etc/fleet-agent")
-				d.must(t, "sh", "-c", "head -c 4096 /dev/zero >/etc/fleet-agent/filler")
-				return done(t, "umount", "/etc/fleet-agent")
+				d.must(t, "mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "full", "/etc/fleet-agent")
+				d.must(t, "sh", "-c", "! head -c 1000000 /dev/zero 2>/dev/null >/etc/fleet-agent/filler")
+				return done(t, "rm", "/etc/fleet-agent/filler")
 			},
 			step: "file /etc/fleet-agent/device.nk", says: "no space left on the disk", next: "make room on the host",
-			changes: []string{"service fleet-agent"},
+			changes: []string{"file /etc/fleet-agent/device.nk", "file /etc/fleet-agent/config.toml", "service fleet-agent"},
 		},
 		{
 			injected: "service does not start",
@@ -162,9 +164,12 @@ func TestFleetDeployFailures(t *testing.T) {
 	seed := s.prepared(t, d.name).seed
 	var table strings.Builder
 	fmt.Fprintln(&table, "\n| step | injected | error | next | second run |\n|---|---|---|---|---|")
-	for i, f := range failures {
-		// Versions take turns, so that there is always something to install.
-		row := f.run(t, s, paris, built.packages[i%2])
+	version := 1
+	for _, f := range failures {
+		if !f.installed {
+			version = 1 - version
+		}
+		row := f.run(t, s, paris, built.packages[version])
 		requireWhole(t, d, seed)
 		fmt.Fprintln(&table, row)
 	}
