@@ -2,9 +2,13 @@ package zitadel
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
+
+	filterapi "github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/filter/v2"
+	projectapi "github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/project/v2"
 
 	"github.com/nationtech/harmony-fleet/adapters/zitadel/device"
 	"github.com/nationtech/harmony-fleet/adapters/zitadel/verifier"
@@ -30,6 +34,10 @@ type Options struct {
 	// Client gets tokens; nil for one with the system's authorities. The API is
 	// called with the system's in any case.
 	Client *http.Client
+	// Through is the address, host and port, of a server of the provider that
+	// speaks without TLS, such as the end of a forward into a cluster. It is asked
+	// in the issuer's name. Empty is the issuer's own address.
+	Through string
 	// TokenCacheFile keeps the operator's token across restarts; empty keeps it in
 	// memory.
 	TokenCacheFile string
@@ -45,6 +53,7 @@ type ZitadelIdentityProvider struct {
 	config Config
 	api    *conn
 	tokens *device.TokenSource
+	web    *http.Client
 	log    *slog.Logger
 }
 
@@ -59,6 +68,9 @@ func New(ctx context.Context, config Config, options Options) (*ZitadelIdentityP
 	if err := config.DevicePrefix.Validate(); err != nil {
 		return nil, err
 	}
+	if options.Through != "" {
+		options.Client = through(config.Issuer, options.Through)
+	}
 	tokens, err := device.NewTokenSource(device.Config{
 		Issuer: config.Issuer, ProjectID: config.ProjectID, UserID: config.Key.UserID, KeyID: config.Key.KeyID,
 		Signer: config.Key.Signer, CacheFile: options.TokenCacheFile,
@@ -70,7 +82,7 @@ func New(ctx context.Context, config Config, options Options) (*ZitadelIdentityP
 	if err != nil {
 		return nil, err
 	}
-	api, err := connect(ctx, config.Issuer, access, options.CallTimeout)
+	api, err := connect(ctx, config.Issuer, options.Through, access, options.CallTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -78,13 +90,44 @@ func New(ctx context.Context, config Config, options Options) (*ZitadelIdentityP
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &ZitadelIdentityProvider{config: config, api: api, tokens: tokens, log: log}, nil
+	return &ZitadelIdentityProvider{config: config, api: api, tokens: tokens, web: options.Client, log: log}, nil
 }
 
 // Token implements domain.OperatorTokenProvider. The token carries the operator's
 // role in the fleet, and no right at Zitadel.
 func (p *ZitadelIdentityProvider) Token(ctx context.Context) (domain.Token, error) {
 	return p.tokens.Token(ctx)
+}
+
+// Check proves that the operator can do its work: Zitadel gives it a token with its
+// role, and shows it the fleet's project. It waits for nothing but the lag of what
+// was just made.
+func (p *ZitadelIdentityProvider) Check(ctx context.Context) error {
+	token, err := p.tokens.Token(ctx)
+	if err != nil {
+		return err
+	}
+	verify, err := verifier.New(
+		verifier.Config{Issuer: p.config.Issuer, ProjectID: p.config.ProjectID, DevicePrefix: p.config.DevicePrefix}, verifier.Options{Client: p.web},
+	)
+	if err != nil {
+		return err
+	}
+	if _, err := verify.Verify(ctx, token.Value); err != nil {
+		return fmt.Errorf("the operator's own token: %w", err)
+	}
+	response, err := call(ctx, p.api, p.api.client.ProjectServiceV2().ListProjects, &projectapi.ListProjectsRequest{
+		Filters: []*projectapi.ProjectSearchFilter{{Filter: &projectapi.ProjectSearchFilter_InProjectIdsFilter{
+			InProjectIdsFilter: &filterapi.InIDsFilter{Ids: []string{p.config.ProjectID}},
+		}}},
+	})
+	if err != nil {
+		return translate(err, "find the fleet's project as its operator")
+	}
+	if len(response.GetProjects()) != 1 {
+		return domain.Errorf(domain.ErrNotFound, "%s has no project %q for its operator", p.config.Issuer, p.config.ProjectID)
+	}
+	return nil
 }
 
 // Run keeps the operator's token fresh until ctx ends, and returns nil then.

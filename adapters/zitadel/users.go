@@ -103,8 +103,12 @@ func (p *ZitadelIdentityProvider) grantRole(ctx context.Context, device contract
 // errLag is a list that does not show in time what was done.
 var errLag = errors.New("the identity provider's lists do not show yet what was just done")
 
-// await asks until the answer is yes, with growing pauses.
 func (p *ZitadelIdentityProvider) await(ctx context.Context, ask func() (bool, error)) error {
+	return await(ctx, p.config.Issuer, ask)
+}
+
+// await asks until the answer is yes, with growing pauses.
+func await(ctx context.Context, issuer string, ask func() (bool, error)) error {
 	deadline := time.Now().Add(lagPatience)
 	for wait := lagFirst; ; wait = min(2*wait, lagMost) {
 		yes, err := ask()
@@ -112,7 +116,7 @@ func (p *ZitadelIdentityProvider) await(ctx context.Context, ask func() (bool, e
 			return err
 		}
 		if time.Now().After(deadline) {
-			return domain.WrapError(domain.ErrUnavailable, errLag, "%s is slow", p.config.Issuer)
+			return domain.WrapError(domain.ErrUnavailable, errLag, "%s is slow", issuer)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err

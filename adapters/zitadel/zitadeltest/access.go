@@ -42,7 +42,7 @@ func (e *Emulator) newGRPC() *grpc.Server {
 // authenticate finds out who calls, under the lock that it holds for the call.
 func (e *Emulator) authenticate(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	incoming, _ := metadata.FromIncomingContext(ctx)
-	if authority := incoming.Get(":authority"); len(authority) != 1 || "http://"+authority[0] != e.issuer {
+	if authority := incoming.Get(":authority"); len(authority) != 1 || !e.named(authority[0]) {
 		return nil, fail(codes.NotFound, "QUERY-1kIjX", "Instance not found. Make sure you got the domain right")
 	}
 	header := incoming.Get("authorization")
@@ -75,7 +75,8 @@ func (e *Emulator) authenticate(ctx context.Context, request any, _ *grpc.UnaryS
 func changes(request any) bool {
 	switch request.(type) {
 	case *userapi.GetUserByIDRequest, *userapi.ListKeysRequest, *userapi.ListPersonalAccessTokensRequest, *userapi.ListUserMetadataRequest,
-		*projectapi.ListProjectsRequest, *orgapi.ListOrganizationsRequest:
+		*projectapi.ListProjectsRequest, *orgapi.ListOrganizationsRequest, *projectapi.ListProjectRolesRequest,
+		*applicationapi.ListApplicationsRequest, *authorizationapi.ListAuthorizationsRequest, *permissionapi.ListAdministratorsRequest:
 		return false
 	}
 	return true

@@ -19,6 +19,9 @@ const defaultLifetime = 43199 * time.Second
 type Options struct {
 	// Listen is the address to listen on; empty is a free port of 127.0.0.1.
 	Listen string
+	// Issuer is the URL that it calls itself, and by which alone it is found; empty
+	// is its address. It is for those who come through a proxy or a forward.
+	Issuer string
 	// Dir keeps the state; empty keeps it in memory.
 	Dir string
 	// TokenLifetime is that of access tokens; zero is Zitadel's default.
@@ -65,11 +68,23 @@ func Start(options Options) (*Emulator, error) {
 		_, port, _ := strings.Cut(e.address, ":")
 		e.issuer = "http://localhost:" + port
 	}
+	if options.Issuer != "" {
+		e.issuer = options.Issuer
+	}
 	if e.state, err = loadState(e.dir); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
 	e.serve(listener)
 	return e, nil
+}
+
+// Address returns the host and port that it listens on.
+func (e *Emulator) Address() string { return e.address }
+
+// named reports whether a request asks for this instance, by host and port.
+func (e *Emulator) named(host string) bool {
+	_, name, _ := strings.Cut(e.issuer, "://")
+	return host == name
 }
 
 // Issuer returns the emulator's URL. By another host name it is not found.

@@ -55,6 +55,9 @@ func (s *projectService) ListProjects(ctx context.Context, r *projectapi.ListPro
 			if byName := filter.GetProjectNameFilter(); byName != nil {
 				wanted = wanted && byName.GetMethod() == filterapi.TextFilterMethod_TEXT_FILTER_METHOD_EQUALS && byName.GetProjectName() == project.Name
 			}
+			if byID := filter.GetInProjectIdsFilter(); byID != nil {
+				wanted = wanted && slices.Contains(byID.GetIds(), id)
+			}
 		}
 		if wanted {
 			response.Projects = append(response.Projects, &projectapi.Project{ProjectId: id, Name: project.Name, OrganizationId: organizationID})
@@ -77,6 +80,7 @@ func (s *projectService) AddProjectRole(ctx context.Context, r *projectapi.AddPr
 		return nil, fail(codes.AlreadyExists, "V3-DKcYh", "Role already exists")
 	}
 	project.Roles[r.GetRoleKey()] = r.GetDisplayName()
+	s.e.state.making(project.ID + "/" + r.GetRoleKey())
 	return &projectapi.AddProjectRoleResponse{CreationDate: timestamppb.Now()}, nil
 }
 
@@ -104,6 +108,7 @@ func (s *applicationService) CreateApplication(ctx context.Context, r *applicati
 	}
 	id := s.e.state.newID()
 	project.Applications[id] = r.GetName()
+	s.e.state.making(id)
 	return &applicationapi.CreateApplicationResponse{ApplicationId: id, CreationDate: timestamppb.Now()}, nil
 }
 
@@ -162,6 +167,7 @@ func (s *permissionService) CreateAdministrator(ctx context.Context, r *permissi
 		return nil, fail(codes.AlreadyExists, "V3-DKcYh", "Administrator already exists")
 	}
 	st.Admins[r.GetUserId()] = r.GetRoles()
+	st.making("admin/" + r.GetUserId())
 	return &permissionapi.CreateAdministratorResponse{CreationDate: timestamppb.Now()}, nil
 }
 

@@ -38,6 +38,8 @@ type state struct {
 	Grants     []*grant            `json:"grants"`
 	// Admins are the roles that users hold in the organization or the instance.
 	Admins map[string][]string `json:"admins"`
+	// Made says when a role, an application or an administrator was made, by its ID.
+	Made map[string]time.Time `json:"made"`
 
 	signing *rsa.PrivateKey
 }
@@ -160,6 +162,14 @@ func (s *state) save(dir string) error {
 		return err
 	}
 	return privatefile.Write(filepath.Join(dir, stateFile), data)
+}
+
+// making notes when something is made.
+func (s *state) making(id string) {
+	if s.Made == nil {
+		s.Made = map[string]time.Time{}
+	}
+	s.Made[id] = time.Now()
 }
 
 func (s *state) newID() string {

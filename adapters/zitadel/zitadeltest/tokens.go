@@ -1,6 +1,7 @@
 package zitadeltest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -31,9 +32,10 @@ func (e *Emulator) newHTTP() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /oauth/v2/token", e.serveToken)
 	mux.HandleFunc("GET /oauth/v2/keys", e.serveKeys)
+	mux.HandleFunc("GET /.well-known/openid-configuration", e.serveDiscovery)
 	mux.HandleFunc("GET /debug/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if "http://"+r.Host != e.issuer {
+		if !e.named(r.Host) {
 			answer(w, http.StatusNotFound, map[string]any{"code": 5, "message": "Instance not found. Make sure you got the domain right (QUERY-1kIjX)"})
 			return
 		}
@@ -49,6 +51,14 @@ func answer(w http.ResponseWriter, status int, body any) {
 
 func refuse(w http.ResponseWriter, status int, code, description string) {
 	answer(w, status, map[string]string{"error": code, "error_description": description})
+}
+
+// serveDiscovery names the issuer as whoever asks reached it: the scheme is what a
+// proxy says.
+func (e *Emulator) serveDiscovery(w http.ResponseWriter, r *http.Request) {
+	scheme := cmp.Or(r.Header.Get("X-Forwarded-Proto"), "http")
+	issuer := scheme + "://" + r.Host
+	answer(w, http.StatusOK, map[string]any{"issuer": issuer, "jwks_uri": issuer + "/oauth/v2/keys", "token_endpoint": issuer + "/oauth/v2/token"})
 }
 
 func (e *Emulator) serveKeys(w http.ResponseWriter, _ *http.Request) {
