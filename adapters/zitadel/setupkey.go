@@ -161,3 +161,9 @@ func (s *FleetSetup) firstKey(ctx context.Context) error {
 	s.result.Key = &ServiceKey{UserID: s.result.OperatorID, KeyID: id, Signer: signer}
 	return nil
 }
+
+// CountKeys returns how many keys of the operator are not expired.
+func (s *FleetSetup) CountKeys(ctx context.Context) (int, error) {
+	keys, err := s.operatorKeys(ctx)
+	return len(keys), err
+}

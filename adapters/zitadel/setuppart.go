@@ -9,6 +9,13 @@ import (
 	"github.com/nationtech/harmony-fleet/domain"
 )
 
+// The names of the operator's parts.
+const (
+	PartOperator = "operator"
+	PartRight    = "operator's right"
+	PartRole     = "operator's role"
+)
+
 // Part is one of the things that a fleet needs at Zitadel.
 type Part struct {
 	// Name says what it is, such as "roles".
@@ -25,9 +32,9 @@ func (s *FleetSetup) Parts() []Part {
 		{Name: "project", setup: s, missing: s.missingProject, make: s.project},
 		{Name: "roles", setup: s, missing: s.missingRoles, make: s.roles},
 		{Name: "application", setup: s, missing: s.missingApplication, make: s.application},
-		{Name: "operator", setup: s, missing: s.missingOperator, make: s.operator},
-		{Name: "operator's right", setup: s, missing: s.missingRight, make: s.operatorRights},
-		{Name: "operator's role", setup: s, missing: s.missingRole, make: s.operatorRole},
+		{Name: PartOperator, setup: s, missing: s.missingOperator, make: s.operator},
+		{Name: PartRight, setup: s, missing: s.missingRight, make: s.operatorRights},
+		{Name: PartRole, setup: s, missing: s.missingRole, make: s.operatorRole},
 	}
 }
 

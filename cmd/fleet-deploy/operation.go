@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,22 +83,29 @@ func (r *result) fail(err error) {
 	r.Failure = &failure{Step: found.Step, Error: found.Cause.Error(), Next: found.Next, Diagnosis: found.Diagnosis}
 }
 
-// each does one thing for every target and gathers what became of it.
-func (op *operation) each(ctx context.Context, do func(context.Context, site.Target, *result) error) []result {
+// each does one thing for every target and gathers what became of it: stage by
+// stage, backwards for the goal Absent, and in each stage several at once.
+func (op *operation) each(ctx context.Context, goal deploy.Goal, do func(context.Context, site.Target, *result) error) []result {
 	results := make([]result, len(op.targets))
-	places := make([]int, len(op.targets))
-	for i := range places {
-		places[i] = i
+	stages := map[int][]int{}
+	for i, target := range op.targets {
+		stages[target.Stage] = append(stages[target.Stage], i)
 	}
-	_ = deploy.Each(ctx, op.options.parallel, places, func(ctx context.Context, i int) error {
-		began := time.Now()
-		results[i].Target = op.targets[i].Name
-		if err := do(ctx, op.targets[i], &results[i]); err != nil {
-			results[i].fail(err)
-		}
-		results[i].took = time.Since(began)
-		return nil
-	})
+	order := slices.Sorted(maps.Keys(stages))
+	if goal == deploy.Absent {
+		slices.Reverse(order)
+	}
+	for _, stage := range order {
+		_ = deploy.Each(ctx, op.options.parallel, stages[stage], func(ctx context.Context, i int) error {
+			began := time.Now()
+			results[i].Target = op.targets[i].Name
+			if err := do(ctx, op.targets[i], &results[i]); err != nil {
+				results[i].fail(err)
+			}
+			results[i].took = time.Since(began)
+			return nil
+		})
+	}
 	return results
 }
 
@@ -129,7 +138,7 @@ func (op *operation) plan(ctx context.Context) error {
 }
 
 func (op *operation) plans(ctx context.Context, goal deploy.Goal) []result {
-	return op.each(ctx, func(ctx context.Context, target site.Target, r *result) error {
+	return op.each(ctx, goal, func(ctx context.Context, target site.Target, r *result) error {
 		plan, err := target.Job.Plan(ctx, goal, runOptions(target, deploy.Companion{}))
 		r.Plan = &plan
 		return err
@@ -141,7 +150,7 @@ func (op *operation) apply(ctx context.Context) error {
 		return err
 	}
 	show := op.progress()
-	return op.report(op.each(ctx, func(ctx context.Context, target site.Target, r *result) error {
+	return op.report(op.each(ctx, deploy.Present, func(ctx context.Context, target site.Target, r *result) error {
 		outcome, err := target.Job.Apply(ctx, runOptions(target, show))
 		r.Outcome = &outcome
 		return err
@@ -150,7 +159,7 @@ func (op *operation) apply(ctx context.Context) error {
 
 func (op *operation) smoke(ctx context.Context) error {
 	show := op.progress()
-	return op.report(op.each(ctx, func(ctx context.Context, target site.Target, r *result) error {
+	return op.report(op.each(ctx, deploy.Present, func(ctx context.Context, target site.Target, r *result) error {
 		outcome, err := target.Job.Smoke(ctx, runOptions(target, show))
 		r.Outcome = &outcome
 		return err
@@ -162,7 +171,7 @@ func (op *operation) destroy(ctx context.Context) error {
 		return err
 	}
 	show := op.progress()
-	return op.report(op.each(ctx, func(ctx context.Context, target site.Target, r *result) error {
+	return op.report(op.each(ctx, deploy.Absent, func(ctx context.Context, target site.Target, r *result) error {
 		outcome, err := target.Job.Destroy(ctx, runOptions(target, show))
 		r.Outcome = &outcome
 		return err

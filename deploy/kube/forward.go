@@ -15,6 +15,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/domain"
 )
 
 // Pods implements Forwards.
@@ -66,7 +67,7 @@ func (t *Topology) Forward(ctx context.Context, namespace, pod string, port int)
 	select {
 	case <-ready:
 	case <-tunnel.ended:
-		return "", nil, deploy.WithNext(translate(tunnel.err, "%s", what), "see that the pod runs and that you may create pods/portforward in namespace %s", namespace)
+		return "", nil, deploy.WithNext(forwardFailure(tunnel.err, what), "see that the pod runs and that you may create pods/portforward in namespace %s", namespace)
 	case <-ctx.Done():
 		close(stop)
 		return "", nil, context.Cause(ctx)
@@ -77,6 +78,18 @@ func (t *Topology) Forward(ctx context.Context, namespace, pod string, port int)
 		return "", nil, translate(err, "%s", what)
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[0].Local))), tunnel, nil
+}
+
+// forwardFailure gives a kind to what the upgrade of a connection fails with: most of
+// it is text alone. A pod that is not up yet is the usual cause.
+func forwardFailure(err error, what string) error {
+	if err == nil {
+		return domain.Errorf(domain.ErrUnavailable, "%s: it ended at once", what)
+	}
+	if kindOf(err) == nil {
+		return domain.WrapError(domain.ErrUnavailable, err, "%s", what)
+	}
+	return translate(err, "%s", what)
 }
 
 // tunnel is a running forward.

@@ -87,3 +87,22 @@ func (s *Secret) hidden(err error) error {
 	}
 	return err
 }
+
+// ReadSecret returns the data of a Secret: domain.ErrNotFound when there is none.
+func ReadSecret(ctx context.Context, objects Objects, namespace, name string) (map[string][]byte, error) {
+	live, err := objects.Get(ctx, (&Secret{Namespace: namespace, Name: name}).object(nil).Object)
+	if err != nil {
+		return nil, err
+	}
+	encoded, _, err := unstructured.NestedStringMap(live.Object, "data")
+	if err != nil {
+		return nil, domain.WrapError(domain.ErrInvalid, err, "Secret %s/%s", namespace, name)
+	}
+	data := make(map[string][]byte, len(encoded))
+	for key, text := range encoded {
+		if data[key], err = base64.StdEncoding.DecodeString(text); err != nil {
+			return nil, domain.Errorf(domain.ErrInvalid, "Secret %s/%s: %s is not in base64", namespace, name, key)
+		}
+	}
+	return data, nil
+}

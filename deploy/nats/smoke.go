@@ -19,10 +19,9 @@ import (
 )
 
 const (
-	smokeTimeout  = 90 * time.Second
-	smokeInterval = time.Second
-	clientPort    = 4222
-	monitorPort   = 8222
+	smokeTimeout = 90 * time.Second
+	clientPort   = 4222
+	monitorPort  = 8222
 	// answerTimeout bounds one question to a server, maxAnswer its answer.
 	answerTimeout = 10 * time.Second
 	maxAnswer     = 64 << 10
@@ -31,31 +30,8 @@ const (
 // Smoke implements deploy.Score: all servers are ready and healthy, JetStream
 // among it, ask for a credential, and have the certificate that clients expect.
 func (s *FleetNatsScore) Smoke(ctx context.Context, topology Cluster, progress deploy.Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, smokeTimeout)
-	defer cancel()
-	waiting := ""
-	for {
-		err := s.ask(ctx, topology)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil && !errors.Is(err, domain.ErrUnavailable) {
-			return err
-		}
-		if ctx.Err() == nil && err.Error() != waiting {
-			waiting = err.Error()
-			progress("wait: " + waiting)
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
-			}
-			return deploy.WithNext(fmt.Errorf("after %s: %s", smokeTimeout, waiting),
-				"read what the broker says: kubectl logs -n %s statefulset/%s -c nats", s.namespace(), s.release())
-		case <-time.After(smokeInterval):
-		}
-	}
+	err := deploy.Until(ctx, smokeTimeout, progress, func(ctx context.Context) error { return s.ask(ctx, topology) })
+	return deploy.WithNext(err, "read what the broker says: kubectl logs -n %s statefulset/%s -c nats", s.namespace(), s.release())
 }
 
 func (s *FleetNatsScore) ask(ctx context.Context, topology Cluster) error {

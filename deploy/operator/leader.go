@@ -16,50 +16,35 @@ import (
 	"github.com/nationtech/harmony-fleet/domain"
 )
 
-const (
-	leaderTimeout  = 2 * time.Minute
-	leaderInterval = time.Second
-)
+const leaderTimeout = 2 * time.Minute
+
+var errNobodyLeads = domain.Errorf(domain.ErrUnavailable, "no operator leads yet")
 
 // awaitLeader waits until the Lease is renewed while it watches: one that was
 // left behind proves nothing, whatever the clocks are.
 func awaitLeader(ctx context.Context, objects kube.Objects, namespace string, progress deploy.Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, leaderTimeout)
-	defer cancel()
 	var before time.Time
-	told := ""
-	for {
+	err := deploy.Until(ctx, leaderTimeout, progress, func(ctx context.Context) error {
 		lease, err := readLease(ctx, objects, namespace)
-		waiting := "no operator leads yet"
 		switch {
 		case errors.Is(err, domain.ErrNotFound):
-		case err != nil && ctx.Err() == nil:
+			return errNobodyLeads
+		case err != nil:
 			return err
-		case err == nil && lease.Spec.RenewTime != nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "":
-			renewed := lease.Spec.RenewTime.Time
-			if !before.IsZero() && renewed.After(before) {
-				progress(*lease.Spec.HolderIdentity + " leads")
-				return nil
-			}
-			if before.IsZero() {
-				before = renewed
-			}
-			waiting = "a sign of life of " + *lease.Spec.HolderIdentity
+		case lease.Spec.RenewTime == nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "":
+			return errNobodyLeads
 		}
-		if waiting != told {
-			told = waiting
-			progress("wait: " + waiting)
+		renewed := lease.Spec.RenewTime.Time
+		if !before.IsZero() && renewed.After(before) {
+			progress(*lease.Spec.HolderIdentity + " leads")
+			return nil
 		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
-			}
-			return deploy.WithNext(fmt.Errorf("no operator took the Lease %s/%s for %s", namespace, adapter.LeaseName, leaderTimeout),
-				"see why: kubectl -n %s logs -l app.kubernetes.io/name=fleet-operator", namespace)
-		case <-time.After(leaderInterval):
+		if before.IsZero() {
+			before = renewed
 		}
-	}
+		return domain.Errorf(domain.ErrUnavailable, "a sign of life of %s", *lease.Spec.HolderIdentity)
+	})
+	return deploy.WithNext(err, "see why: kubectl -n %s logs -l app.kubernetes.io/name=fleet-operator", namespace)
 }
 
 func readLease(ctx context.Context, objects kube.Objects, namespace string) (*coordinationv1.Lease, error) {

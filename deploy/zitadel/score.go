@@ -97,6 +97,22 @@ func (s *FleetZitadelScore) namespace() string { return cmp.Or(s.Namespace, "fle
 func (s *FleetZitadelScore) release() string   { return cmp.Or(s.Release, "zitadel") }
 func (s *FleetZitadelScore) replicas() int     { return cmp.Or(s.Replicas, 2) }
 
+// AdminTokenSecret is the Secret of the chart's own that holds the token of the
+// instance's first administrator, a service user, under AdminTokenKey. It stays
+// when the release is removed.
+const (
+	AdminTokenSecret = "iam-admin-pat"
+	AdminTokenKey    = "pat"
+)
+
+// Service is the name that the chart gives its service and its deployment.
+func (s *FleetZitadelScore) Service() string {
+	if strings.Contains(s.release(), "zitadel") {
+		return s.release()
+	}
+	return s.release() + "-zitadel"
+}
+
 func (s *FleetZitadelScore) scheme() (string, int) {
 	if s.Insecure {
 		return "http", 80

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -14,9 +13,9 @@ import (
 )
 
 const (
-	smokeTimeout  = 2 * time.Minute
-	smokeInterval = time.Second
-	apiPort       = 8080
+	smokeTimeout = 2 * time.Minute
+	// APIPort is where a server answers, without TLS.
+	APIPort       = 8080
 	answerTimeout = 10 * time.Second
 	maxAnswer     = 256 << 10
 )
@@ -24,35 +23,12 @@ const (
 // Smoke implements deploy.Score: a server that is ready answers as the issuer
 // that clients will ask for, and publishes the keys of its tokens.
 func (s *FleetZitadelScore) Smoke(ctx context.Context, topology Cluster, progress deploy.Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, smokeTimeout)
-	defer cancel()
-	waiting := ""
-	for {
-		err := s.ask(ctx, topology)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil && !errors.Is(err, domain.ErrUnavailable) {
-			return err
-		}
-		if ctx.Err() == nil && err.Error() != waiting {
-			waiting = err.Error()
-			progress("wait: " + waiting)
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
-			}
-			return deploy.WithNext(fmt.Errorf("after %s: %s", smokeTimeout, waiting),
-				"read what it says: kubectl logs -n %s deployment/%s", s.namespace(), s.release())
-		case <-time.After(smokeInterval):
-		}
-	}
+	err := deploy.Until(ctx, smokeTimeout, progress, func(ctx context.Context) error { return s.ask(ctx, topology) })
+	return deploy.WithNext(err, "read what it says: kubectl logs -n %s deployment/%s", s.namespace(), s.Service())
 }
 
 func (s *FleetZitadelScore) ask(ctx context.Context, topology Cluster) error {
-	pods, err := topology.Pods(ctx, s.namespace(), s.release())
+	pods, err := topology.Pods(ctx, s.namespace(), s.Service())
 	if err != nil {
 		return err
 	}
@@ -61,7 +37,7 @@ func (s *FleetZitadelScore) ask(ctx context.Context, topology Cluster) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	address, closer, err := topology.Forward(ctx, s.namespace(), pods[0], apiPort)
+	address, closer, err := topology.Forward(ctx, s.namespace(), pods[0], APIPort)
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ func Table() []Rule {
 			),
 			External: with(kubernetes, "helm.sh/helm/v3", "golang.org/x/crypto", yaml, sync),
 			Test:     testing,
-			Packages: []PackageRule{{Dir: "host/hosttest", TestOnly: true}, {Dir: "kube/charttest", TestOnly: true}},
+			Packages: []PackageRule{{Dir: "host/hosttest", TestOnly: true}, {Dir: "kube/charttest", TestOnly: true}, {Dir: "kube/kubelettest", TestOnly: true}},
 		},
 		{
 			Module:   "cmd/fleet-operator",
@@ -166,9 +166,9 @@ func Table() []Rule {
 		},
 		{
 			Module: "cmd/fleet-deploy",
-			// adapters/kube is where the tests of deploy have their cluster from, which
-			// go.mod must know.
-			Siblings: with(core, "deploy", "adapters/nats", "adapters/kube"),
+			// adapters/kube is where the tests of deploy have their cluster from, and
+			// adapters/zitadel what it sets fleets up with; go.mod must know both.
+			Siblings: with(core, "deploy", "adapters/nats", "adapters/kube", "adapters/zitadel"),
 			External: []string{cobra, yaml, "golang.org/x/term"},
 			Test:     testing,
 		},

@@ -10,6 +10,7 @@ import (
 	"github.com/nationtech/harmony-fleet/deploy/nats"
 	"github.com/nationtech/harmony-fleet/deploy/operator"
 	"github.com/nationtech/harmony-fleet/deploy/zitadel"
+	"github.com/nationtech/harmony-fleet/deploy/zitadelsetup"
 )
 
 // Kubernetes is a cluster, by default the one that kubectl would use.
@@ -46,7 +47,7 @@ type clusterOpener struct {
 }
 
 func (s *Site) openCluster(environment Environment, opened *Opened) error {
-	if s.Nats == nil && s.Zitadel == nil && s.Operator == nil {
+	if s.Nats == nil && s.Zitadel == nil && s.ZitadelSetup == nil && s.Operator == nil {
 		return nil
 	}
 	o := &clusterOpener{site: s, environment: environment}
@@ -55,14 +56,24 @@ func (s *Site) openCluster(environment Environment, opened *Opened) error {
 	if err != nil {
 		return fmt.Errorf("kubernetes: %w", err)
 	}
+	var provider *zitadel.FleetZitadelScore
 	if s.Zitadel != nil {
-		score, err := o.zitadel()
+		if provider, err = o.zitadel(); err != nil {
+			return fmt.Errorf("zitadel: %w", err)
+		}
+		if err := add[zitadel.Cluster](opened, "zitadel", provider, o.topology); err != nil {
+			return fmt.Errorf("zitadel: %w", err)
+		}
+	}
+	if s.ZitadelSetup != nil {
+		score, err := o.zitadelSetup(provider)
 		if err != nil {
-			return fmt.Errorf("zitadel: %w", err)
+			return fmt.Errorf("zitadelSetup: %w", err)
 		}
-		if err := add[zitadel.Cluster](opened, "zitadel", score, o.topology); err != nil {
-			return fmt.Errorf("zitadel: %w", err)
+		if err := add[zitadelsetup.Cluster](opened, "zitadelSetup", score, o.topology); err != nil {
+			return fmt.Errorf("zitadelSetup: %w", err)
 		}
+		opened.Targets[len(opened.Targets)-1].Stage = 1 // it needs zitadel
 	}
 	if s.Nats != nil {
 		score, err := o.nats()

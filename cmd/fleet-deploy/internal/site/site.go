@@ -20,12 +20,13 @@ import (
 // Site is the file. Unknown keys are errors. Paths are relative to the file.
 type Site struct {
 	// Kubernetes is the cluster of what follows.
-	Kubernetes Kubernetes `yaml:"kubernetes"`
-	Nats       *Nats      `yaml:"nats"`
-	Zitadel    *Zitadel   `yaml:"zitadel"`
-	Operator   *Operator  `yaml:"operator"`
-	Agents     *Agents    `yaml:"agents"`
-	dir        string
+	Kubernetes   Kubernetes    `yaml:"kubernetes"`
+	Nats         *Nats         `yaml:"nats"`
+	Zitadel      *Zitadel      `yaml:"zitadel"`
+	ZitadelSetup *ZitadelSetup `yaml:"zitadelSetup"`
+	Operator     *Operator     `yaml:"operator"`
+	Agents       *Agents       `yaml:"agents"`
+	dir          string
 }
 
 // Environment is what the targets take from the process.
@@ -38,6 +39,8 @@ type Target struct {
 	Name       string
 	Job        deploy.Job
 	Companions []deploy.Companion
+	// Stage is when: after all of lower ones.
+	Stage int
 }
 
 // Opened are the targets of a site, with what is to be closed after use.
@@ -77,8 +80,8 @@ func Parse(data []byte) (*Site, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds a second document: write one")
 	}
-	if site.Agents == nil && site.Nats == nil && site.Zitadel == nil && site.Operator == nil {
-		return nil, errors.New("it describes nothing: write nats, zitadel, operator or agents; docs/deploy.md has an example")
+	if site.Agents == nil && site.Nats == nil && site.Zitadel == nil && site.ZitadelSetup == nil && site.Operator == nil {
+		return nil, errors.New("it describes nothing: write nats, zitadel, zitadelSetup, operator or agents; docs/deploy.md has an example")
 	}
 	return &site, nil
 }

@@ -71,6 +71,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		example + "---\n{}": "second document",
 		cluster + "operator: {image: i, servers: [a]}":                                 "operator: credential: give a key",
 		cluster + "operator: {nkeyFile: none}":                                         "operator: nkeyFile: open",
+		cluster + "zitadelSetup: {}":                                                   "zitadelSetup: issuer: name the URL",
 		"agents: {}":                                                                   "agents.hosts: name at least one host",
 		"agents: {packages: [none.deb]}":                                               "agents.packages: package",
 		"agents: {caFile: none.pem}":                                                   "agents.caFile: open",
@@ -143,7 +144,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(example))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsed, err := site.Parse(data)
-		if err == nil && parsed.Agents == nil && parsed.Nats == nil && parsed.Zitadel == nil && parsed.Operator == nil {
+		if err == nil && parsed.Agents == nil && parsed.Nats == nil && parsed.Zitadel == nil && parsed.ZitadelSetup == nil && parsed.Operator == nil {
 			t.Fatal("an empty site was accepted")
 		}
 	})
@@ -164,6 +165,7 @@ zitadel:
   domain: sso.example
   database: {dsnFile: dsn}
   ingress: {class: nginx, tlsSecret: sso-tls}
+zitadelSetup: {devicePrefix: fleet-paris-}
 `
 
 // writeCluster writes a site of a cluster with the files that it names.
@@ -183,9 +185,11 @@ contexts: [{name: fleet, context: {cluster: c, user: u}}]}`,
 func TestOpenCluster(t *testing.T) {
 	opened, err := open(writeCluster(t, clusterExample))
 	require.NoError(t, err)
-	require.Len(t, opened.Targets, 2)
+	require.Len(t, opened.Targets, 3)
 	require.Equal(t, "zitadel", opened.Targets[0].Name)
-	require.Equal(t, "nats", opened.Targets[1].Name)
+	require.Equal(t, "zitadelSetup", opened.Targets[1].Name)
+	require.Greater(t, opened.Targets[1].Stage, opened.Targets[0].Stage)
+	require.Equal(t, "nats", opened.Targets[2].Name)
 }
 
 func TestMistakesOfTheClusterAreNamed(t *testing.T) {
@@ -200,6 +204,9 @@ func TestMistakesOfTheClusterAreNamed(t *testing.T) {
 		"type: LoadBalancer":            {"type: Balancer", `type "Balancer" is none of`},
 		"domain: sso.example":           {"domain: https://sso.example", "zitadel: domain"},
 		"dsnFile: dsn":                  {"dsnFile: none", "zitadel: database.dsnFile: open"},
+		"devicePrefix: fleet-paris-":    {"devicePrefix: Paris", "zitadelSetup: prefix"},
+		"{devicePrefix: fleet-paris-}":  {"{issuer: https://other.example}", "zitadelSetup: issuer: the site has a zitadel of its own"},
+		"{devicePrefix: fleet-paris":    {"{adminTokenFile: none, devicePrefix: fleet-paris", "zitadelSetup: adminTokenFile: open"},
 		"database: {dsnFile: dsn}":      {"database: {}", "zitadel: database: give the DSN"},
 		"devices: 1000\n  replicas: 3":  {"devices: 1000\n  callout: {}", "write callout or users"},
 		"UDXU4RCSJNZOIQHZNWXHXORDPRTGN": {"UX", "is not the public nkey of a user"},
