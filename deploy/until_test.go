@@ -62,3 +62,15 @@ func TestUntilIsCancelled(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 	})
 }
+
+// Whose time is over first does not matter: what was waited for is said.
+func TestUntilSaysWhatItWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		err := deploy.Until(ctx, time.Minute, func(string) {}, func(context.Context) error {
+			return domain.Errorf(domain.ErrUnavailable, "not yet")
+		})
+		require.EqualError(t, err, "after 3s: not yet")
+	})
+}

@@ -3,102 +3,20 @@ package kube_test
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/nationtech/harmony-fleet/adapters/kube/kubetest"
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
 	"github.com/nationtech/harmony-fleet/domain"
 )
-
-// line is a connection to the API server that can be cut.
-type line struct {
-	target string
-
-	mu       sync.Mutex
-	listener net.Listener
-	conns    []net.Conn
-}
-
-func newLine(t *testing.T, target string) *line {
-	t.Helper()
-	l := &line{target: target}
-	require.NoError(t, l.listen("127.0.0.1:0"))
-	t.Cleanup(l.cut)
-	return l
-}
-
-func (l *line) listen(address string) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	l.listener = listener
-	l.mu.Unlock()
-	go func() {
-		for {
-			near, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", l.target)
-			if err != nil {
-				_ = near.Close()
-				continue
-			}
-			l.mu.Lock()
-			l.conns = append(l.conns, near, far)
-			l.mu.Unlock()
-			go func() { _, _ = io.Copy(near, far); _ = near.Close() }()
-			go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
-		}
-	}()
-	return nil
-}
-
-func (l *line) address() string { return l.listener.Addr().String() }
-
-func (l *line) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_ = l.listener.Close()
-	for _, conn := range l.conns {
-		_ = conn.Close()
-	}
-	l.conns = nil
-}
-
-func (l *line) mend(t *testing.T) {
-	t.Helper()
-	require.NoError(t, l.listen(l.address()))
-}
-
-// kubeconfig writes the access to a cluster into a file.
-func kubeconfig(t *testing.T, config *rest.Config, server string) string {
-	t.Helper()
-	file := api.NewConfig()
-	file.Clusters["c"] = &api.Cluster{Server: server, CertificateAuthorityData: config.CAData}
-	file.AuthInfos["u"] = &api.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
-	file.Contexts["x"] = &api.Context{Cluster: "c", AuthInfo: "u"}
-	file.CurrentContext = "x"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	require.NoError(t, clientcmd.WriteToFile(*file, path))
-	return path
-}
 
 // failure is one that is injected.
 type failure struct {
@@ -115,9 +33,7 @@ type failure struct {
 // looks at what is left, and goes on after it was mended.
 func TestFailuresAreNamedAndResumed(t *testing.T) {
 	env := cluster.Get(t)
-	server, err := url.Parse(env.Config().Host)
-	require.NoError(t, err)
-	var cable *line
+	var cable *kubetest.Line
 	var table strings.Builder
 	fmt.Fprintf(&table, "%-34s %-14s %s\n", "failure", "step", "error")
 	for _, c := range []failure{
@@ -125,28 +41,28 @@ func TestFailuresAreNamedAndResumed(t *testing.T) {
 			name: "API server down", kind: domain.ErrUnavailable,
 			inject: func(t *testing.T, f *fixture) ([]deploy.Resource, deploy.Options) {
 				t.Helper()
-				cable = newLine(t, server.Host)
-				f.reach(t, kubeconfig(t, env.Config(), "https://"+cable.address()))
-				cable.cut()
+				cable = env.Line(t)
+				f.reach(t, cable.Kubeconfig)
+				cable.Cut()
 				return f.bringUp(), once
 			},
-			mend: func(t *testing.T, _ *fixture) { t.Helper(); cable.mend(t) },
+			mend: func(t *testing.T, _ *fixture) { t.Helper(); cable.Mend(t) },
 		},
 		{
 			name: "API server goes away in between", kind: domain.ErrUnavailable, secret: true,
 			inject: func(t *testing.T, f *fixture) ([]deploy.Resource, deploy.Options) {
 				t.Helper()
-				cable = newLine(t, server.Host)
-				f.reach(t, kubeconfig(t, env.Config(), "https://"+cable.address()))
+				cable = env.Line(t)
+				f.reach(t, cable.Kubeconfig)
 				options := once
 				options.Companions = []deploy.Companion{{Observe: func(event deploy.Event) {
 					if strings.HasPrefix(event.Step, "Secret") && event.State == deploy.StateChanged {
-						cable.cut()
+						cable.Cut()
 					}
 				}}}
 				return f.bringUp(), options
 			},
-			mend: func(t *testing.T, _ *fixture) { t.Helper(); cable.mend(t) },
+			mend: func(t *testing.T, _ *fixture) { t.Helper(); cable.Mend(t) },
 		},
 		{
 			name: "secret unreadable", kind: domain.ErrPermissionDenied,
@@ -156,8 +72,7 @@ func TestFailuresAreNamedAndResumed(t *testing.T) {
 				require.NoError(t, err)
 				_, err = env.Kubectl(t.Context(), []byte(namespaceReader), "apply", "-f", "-")
 				require.NoError(t, err)
-				user := env.UserConfig(t, "deployer")
-				f.reach(t, kubeconfig(t, user, user.Host))
+				f.reach(t, kubetest.WriteKubeconfig(t, env.UserConfig(t, "deployer")))
 				return f.bringUp(), once
 			},
 			mend: func(t *testing.T, f *fixture) { t.Helper(); f.reach(t, env.Kubeconfig) },

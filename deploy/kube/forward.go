@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"strconv"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/nationtech/harmony-fleet/deploy"
@@ -54,9 +57,12 @@ func (t *Topology) Forward(ctx context.Context, namespace, pod string, port int)
 			return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 		})
 	}
-	stop, ready := make(chan struct{}), make(chan struct{})
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(port)}, stop, ready, io.Discard, io.Discard)
+	// It outlives this call. What it logs of connections that end is of no use.
+	running, stop := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), klog.Logger{}))
+	ready := make(chan struct{})
+	forwarder, err := portforward.NewOnAddressesWithContext(running, dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(port)}, ready, io.Discard, io.Discard)
 	if err != nil {
+		stop()
 		return "", nil, translate(err, "%s", what)
 	}
 	tunnel := &tunnel{stop: stop, ended: make(chan struct{})}
@@ -67,9 +73,10 @@ func (t *Topology) Forward(ctx context.Context, namespace, pod string, port int)
 	select {
 	case <-ready:
 	case <-tunnel.ended:
-		return "", nil, deploy.WithNext(forwardFailure(tunnel.err, what), "see that the pod runs and that you may create pods/portforward in namespace %s", namespace)
+		stop()
+		return "", nil, deploy.WithNext(t.forwardFailure(ctx, tunnel.err, namespace, pod, what), "see that the pod runs and that you may create pods/portforward in namespace %s", namespace)
 	case <-ctx.Done():
-		close(stop)
+		stop()
 		return "", nil, context.Cause(ctx)
 	}
 	ports, err := forwarder.GetPorts()
@@ -80,28 +87,40 @@ func (t *Topology) Forward(ctx context.Context, namespace, pod string, port int)
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[0].Local))), tunnel, nil
 }
 
-// forwardFailure gives a kind to what the upgrade of a connection fails with: most of
-// it is text alone. A pod that is not up yet is the usual cause.
-func forwardFailure(err error, what string) error {
+// forwardFailure gives a kind to what a forward fails with, which is text alone: it
+// looks for the pod and asks for the right. Anything else can be over soon, such as
+// a node that does not answer.
+func (t *Topology) forwardFailure(ctx context.Context, err error, namespace, pod, what string) error {
 	if err == nil {
 		return domain.Errorf(domain.ErrUnavailable, "%s: it ended at once", what)
 	}
-	if kindOf(err) == nil {
-		return domain.WrapError(domain.ErrUnavailable, err, "%s", what)
+	if kindOf(err) != nil {
+		return translate(err, "%s", what)
 	}
-	return translate(err, "%s", what)
+	if _, missing := t.client.CoreV1().Pods(namespace).Get(ctx, pod, metav1.GetOptions{}); apierrors.IsNotFound(missing) {
+		return domain.WrapError(domain.ErrNotFound, err, "%s", what)
+	}
+	review, failure := t.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: namespace, Verb: "create", Resource: "pods", Subresource: "portforward", Name: pod,
+		}},
+	}, metav1.CreateOptions{})
+	if failure == nil && !review.Status.Allowed {
+		return domain.WrapError(domain.ErrPermissionDenied, err, "%s", what)
+	}
+	return domain.WrapError(domain.ErrUnavailable, err, "%s", what)
 }
 
 // tunnel is a running forward.
 type tunnel struct {
-	stop  chan struct{}
+	stop  context.CancelFunc
 	ended chan struct{}
 	err   error // why it ended
 }
 
 // Close ends the forward and waits until it has ended.
 func (t *tunnel) Close() error {
-	close(t.stop)
+	t.stop()
 	<-t.ended
 	return nil
 }

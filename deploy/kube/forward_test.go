@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/nationtech/harmony-fleet/adapters/kube/kubetest"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
 	"github.com/nationtech/harmony-fleet/deploy/kube/kubelettest"
 	"github.com/nationtech/harmony-fleet/domain"
@@ -120,8 +121,7 @@ func TestForwardsThatFail(t *testing.T) {
 	_, _, err = topology(t).Forward(t.Context(), namespace, "none", 80)
 	require.ErrorIs(t, err, domain.ErrNotFound)
 
-	user := env.UserConfig(t, "visitor")
-	opened, err := kube.New(kube.Config{Kubeconfig: kubeconfig(t, user, user.Host)})
+	opened, err := kube.New(kube.Config{Kubeconfig: kubetest.WriteKubeconfig(t, env.UserConfig(t, "visitor"))})
 	require.NoError(t, err)
 	_, _, err = opened.Forward(t.Context(), namespace, pod, 80)
 	require.ErrorIs(t, err, domain.ErrPermissionDenied)

@@ -111,14 +111,28 @@ func perform(ctx context.Context, helm *action.Configuration, last *release.Rele
 		install.ReleaseName, install.Namespace, install.Labels = d.Name, d.Namespace, labels
 		install.Wait, install.WaitForJobs, install.Timeout = true, true, d.Timeout
 		_, err = install.RunWithContext(ctx, opened, values)
-		return translate(err, "install")
+		return translate(inLine(err), "install")
 	}
 	upgrade := action.NewUpgrade(helm)
 	upgrade.Namespace, upgrade.Labels, upgrade.MaxHistory = d.Namespace, labels, history
 	upgrade.Wait, upgrade.WaitForJobs, upgrade.Timeout = true, true, d.Timeout
 	upgrade.ResetValues = true // the values are all of them
 	_, err = upgrade.RunWithContext(ctx, d.Name, opened, values)
-	return translate(err, "upgrade")
+	return translate(inLine(err), "upgrade")
+}
+
+// oneLine is an error whose text has no breaks, such as those of failed hooks have.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
+
+func (e oneLine) Unwrap() error { return e.error }
+
+func inLine(err error) error {
+	if err == nil {
+		return nil
+	}
+	return oneLine{err}
 }
 
 // recover says why a deployment failed and goes back to what worked.

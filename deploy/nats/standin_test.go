@@ -24,44 +24,7 @@ func standIn(t *testing.T) charttest.Chart {
 	t.Helper()
 	reference, err := os.ReadFile("testdata/nats-2.14.2-values.yaml")
 	require.NoError(t, err)
-	return charttest.Chart{
-		Name: "nats", Version: nats.ChartVersion, Values: string(reference),
-		Templates: map[string]string{
-			"config.yaml": `apiVersion: v1
-kind: ConfigMap
-metadata: {name: {{ .Release.Name }}-config}
-data:
-  nats.conf: {{ .Values.config.merge | toJson | quote }}
-`,
-			"service.yaml": `apiVersion: v1
-kind: Service
-metadata: {name: {{ .Release.Name }}}
-spec:
-  selector: {app.kubernetes.io/instance: {{ .Release.Name }}}
-  ports: [{name: nats, port: {{ .Values.config.nats.port }}}]
-`,
-			"statefulset.yaml": `apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: {{ .Release.Name }}}
-spec:
-  replicas: {{ if .Values.config.cluster.enabled }}{{ .Values.config.cluster.replicas }}{{ else }}1{{ end }}
-  serviceName: {{ .Release.Name }}
-  podManagementPolicy: Parallel
-  selector: {matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}}}
-  template:
-    metadata:
-      labels: {app.kubernetes.io/instance: {{ .Release.Name }}}
-      annotations: {{ .Values.podTemplate.merge.metadata.annotations | toJson }}
-    spec:
-      containers:
-        - name: nats
-          image: "{{ .Values.container.image.repository }}:{{ .Values.container.image.tag }}"
-          resources: {{ .Values.container.resources | toJson }}
-          volumeMounts: [{{ (index .Values.container.patch 0).value | toJson }}]
-      volumes: [{{ (index .Values.podTemplate.patch 0).value | toJson }}]
-`,
-		},
-	}
+	return charttest.Nats(nats.ChartVersion, reference)
 }
 
 // callout are the public keys of a fleet's callout.

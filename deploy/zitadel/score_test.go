@@ -30,49 +30,7 @@ func standIn(t *testing.T) charttest.Chart {
 	t.Helper()
 	reference, err := os.ReadFile("testdata/zitadel-9.34.0-values.yaml")
 	require.NoError(t, err)
-	return charttest.Chart{
-		Name: "zitadel", Version: zitadel.ChartVersion, Values: string(reference),
-		Templates: map[string]string{
-			"config.yaml": `apiVersion: v1
-kind: ConfigMap
-metadata: {name: {{ .Release.Name }}-config}
-data:
-  config: {{ .Values.zitadel.configmapConfig | toJson | quote }}
-`,
-			"setup.yaml": `apiVersion: batch/v1
-kind: Job
-metadata:
-  name: {{ .Release.Name }}-setup
-  annotations: {{ .Values.setupJob.annotations | toJson }}
-spec:
-  template:
-    spec:
-      restartPolicy: Never
-      containers: [{name: setup, image: "{{ .Values.image.repository }}"}]
-`,
-			"service.yaml": `apiVersion: v1
-kind: Service
-metadata: {name: {{ .Release.Name }}}
-spec:
-  selector: {app.kubernetes.io/instance: {{ .Release.Name }}}
-  ports: [{name: http2, port: {{ .Values.service.port }}}]
-`,
-			"deployment.yaml": `apiVersion: apps/v1
-kind: Deployment
-metadata: {name: {{ .Release.Name }}}
-spec:
-  replicas: {{ .Values.replicaCount }}
-  selector: {matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}}}
-  template:
-    metadata: {labels: {app.kubernetes.io/instance: {{ .Release.Name }}}}
-    spec:
-      containers:
-        - name: zitadel
-          image: "{{ .Values.image.repository }}"
-          env: {{ .Values.env | toJson }}
-`,
-		},
-	}
+	return charttest.Zitadel(zitadel.ChartVersion, reference)
 }
 
 // provider answers as Zitadel does, in the place of the containers that the

@@ -49,8 +49,11 @@ func (s *FleetZitadelSetupScore) adminToken(ctx context.Context, topology Cluste
 			return "", deploy.WithNext(domain.WrapError(domain.ErrNotFound, errNoZitadel, "no Secret %s/%s with the administrator's token", s.namespace(), s.adminSecret()),
 				"bring Zitadel up first, whose chart makes the Secret with the first instance; or give the token of an owner of the organization")
 		}
+		if errors.Is(err, domain.ErrPermissionDenied) {
+			err = deploy.WithNext(err, "have an administrator allow get of secrets in namespace %s", s.namespace())
+		}
 		if err != nil {
-			return "", deploy.WithNext(err, "have an administrator allow get of secrets in namespace %s", s.namespace())
+			return "", err
 		}
 		token = data[zitadel.AdminTokenKey]
 	}

@@ -5,7 +5,6 @@ package kubelettest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -121,7 +120,7 @@ func (k *Kubelet) serve(w http.ResponseWriter, r *http.Request) {
 				continue
 			}
 			forwards.Go(func() {
-				err := k.forward(path[1], path[2], stream)
+				err := k.forward(r.Context(), path[1], path[2], stream)
 				if err != nil {
 					_, _ = io.WriteString(failures, err.Error())
 				}
@@ -132,23 +131,25 @@ func (k *Kubelet) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// forward copies both ways until one of them ends.
-func (k *Kubelet) forward(namespace, pod string, stream httpstream.Stream) error {
+// forward copies both ways until what listens ends it.
+func (k *Kubelet) forward(ctx context.Context, namespace, pod string, stream httpstream.Stream) error {
 	address, err := k.address(namespace, pod, stream.Headers().Get(corev1.PortHeader))
 	if err != nil {
 		return err
 	}
 	var dialer net.Dialer
-	near, err := dialer.DialContext(context.Background(), "tcp", address) //nolint:forbidigo // it ends with the stream
+	near, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
 	defer near.Close()
-	ended := make(chan error, 2)
-	go func() { _, err := io.Copy(near, stream); _ = near.(*net.TCPConn).CloseWrite(); ended <- err }() //nolint:forcetypeassert // of network tcp
-	go func() { _, err := io.Copy(stream, near); ended <- err }()
-	if err := <-ended; err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		_, _ = io.Copy(near, stream)         // it ends with the stream
+		_ = near.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // of network tcp
+	})
+	_, err = io.Copy(stream, near)
+	_ = stream.Close() // and the other side closes its half
+	asked.Wait()
+	return err
 }
