@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -140,8 +141,8 @@ func (t *Topology) Close() error {
 	order := t.order
 	t.mu.Unlock()
 	var problems []error
-	for i := len(order) - 1; i >= 0; i-- {
-		problems = append(problems, t.Stop(order[i]))
+	for _, name := range slices.Backward(order) {
+		problems = append(problems, t.Stop(name))
 	}
 	return errors.Join(problems...)
 }
