@@ -11,8 +11,8 @@ import (
 )
 
 // TestFleetDeployMany installs several hosts at once, from nothing to heartbeats
-// that the fleet hears. FLEET_HOSTS sets how many; docs/deploy.md has a figure
-// for fifty, which takes the memory of fifty systems.
+// that the fleet hears, and prints how long it took. FLEET_HOSTS sets how many,
+// for figures; FLEET_EVENTS is where the events are kept.
 func TestFleetDeployMany(t *testing.T) {
 	requireDevices(t)
 	hosts := 3
