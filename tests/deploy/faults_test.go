@@ -34,7 +34,7 @@ type fault struct {
 	// scores are the names of those that it can happen to; empty for all.
 	scores []string
 	// inject breaks something and returns how to go there and what mends it.
-	inject func(t *testing.T, s *side) (options deploy.Options, mend func())
+	inject func(t *testing.T, s *side, name string) (options deploy.Options, mend func())
 	// kind is that of the error; nil for one that is tried no more.
 	kind error
 	// says is in the error.
@@ -43,13 +43,13 @@ type fault struct {
 
 func faults() []fault {
 	return []fault{
-		{name: "API server down", kind: domain.ErrUnavailable, inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "API server down", kind: domain.ErrUnavailable, inject: func(t *testing.T, s *side, _ string) (deploy.Options, func()) {
 			t.Helper()
 			line := s.overLine(t)
 			line.Cut()
 			return once, func() { line.Mend(t) }
 		}},
-		{name: "API server goes away", kind: domain.ErrUnavailable, inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "API server goes away", kind: domain.ErrUnavailable, inject: func(t *testing.T, s *side, _ string) (deploy.Options, func()) {
 			t.Helper()
 			line := s.overLine(t)
 			options := once
@@ -60,7 +60,7 @@ func faults() []fault {
 			}}}
 			return options, func() { line.Mend(t) }
 		}},
-		{name: "Secrets unreadable", kind: domain.ErrPermissionDenied, inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "Secrets unreadable", kind: domain.ErrPermissionDenied, inject: func(t *testing.T, s *side, _ string) (deploy.Options, func()) {
 			t.Helper()
 			env := cluster.Get(t)
 			for _, binding := range [][]string{
@@ -75,13 +75,13 @@ func faults() []fault {
 			s.open(t, kubetest.WriteKubeconfig(t, env.UserConfig(t, s.namespace)))
 			return once, func() { s.topology = before }
 		}},
-		{name: "chart missing", scores: []string{"nats", "zitadel"}, kind: domain.ErrNotFound, inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "chart missing", scores: []string{"nats", "zitadel"}, kind: domain.ErrNotFound, inject: func(t *testing.T, s *side, _ string) (deploy.Options, func()) {
 			t.Helper()
 			index := filepath.Join(s.charts, "index.yaml")
 			require.NoError(t, os.Rename(index, index+".gone"))
 			return once, func() { require.NoError(t, os.Rename(index+".gone", index)) }
 		}},
-		{name: "pod never ready", says: "no node takes it", scores: []string{"nats", "zitadel", "operator"}, inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "pod never ready", says: "no node takes it", scores: []string{"nats", "zitadel", "operator"}, inject: func(t *testing.T, s *side, _ string) (deploy.Options, func()) {
 			t.Helper()
 			_, err := cluster.Get(t).Kubectl(t.Context(), nil, "cordon", kubetest.NodeName)
 			require.NoError(t, err)
@@ -92,25 +92,26 @@ func faults() []fault {
 				s.impatient = false
 			}
 		}},
-		{name: "nothing answers", scores: []string{"nats", "zitadel", "operator"}, says: "after 15s: ", inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "nothing answers", scores: []string{"nats", "zitadel", "operator"}, says: "after 15s: ", inject: func(t *testing.T, s *side, name string) (deploy.Options, func()) {
 			t.Helper()
+			s.deploy(t, name) // which may take long; the smoke test may not
 			s.silent = true
 			s.connect(t)
 			options := once
 			options.StepTimeout = 15 * time.Second
 			return options, func() { s.silent = false; s.connect(t) }
 		}},
-		{name: "Zitadel down", scores: []string{"setup"}, kind: domain.ErrUnavailable, inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "Zitadel down", scores: []string{"setup"}, kind: domain.ErrUnavailable, inject: func(t *testing.T, s *side, _ string) (deploy.Options, func()) {
 			t.Helper()
 			s.emulator.Stop()
 			return once, func() { require.NoError(t, s.emulator.Restart(t.Context())) }
 		}},
-		{name: "token refused", scores: []string{"setup"}, kind: domain.ErrUnauthenticated, inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "token refused", scores: []string{"setup"}, kind: domain.ErrUnauthenticated, inject: func(t *testing.T, s *side, _ string) (deploy.Options, func()) {
 			t.Helper()
 			s.setup.AdminToken = []byte("a-token-of-another-zitadel")
 			return once, func() { s.setup.AdminToken = nil }
 		}},
-		{name: "no Zitadel", scores: []string{"setup"}, kind: domain.ErrNotFound, inject: func(t *testing.T, s *side) (deploy.Options, func()) {
+		{name: "no Zitadel", scores: []string{"setup"}, kind: domain.ErrNotFound, inject: func(t *testing.T, s *side, _ string) (deploy.Options, func()) {
 			t.Helper()
 			s.setup.Service = "other"
 			return once, func() { s.setup.Service = "" }
@@ -132,7 +133,7 @@ func TestFaultsOfEveryScore(t *testing.T) {
 			t.Run(name+"/"+strings.ReplaceAll(fault.name, " ", "-"), func(t *testing.T) {
 				s := newSide(t)
 				s.prepare(t, name)
-				options, mend := fault.inject(t, s)
+				options, mend := fault.inject(t, s, name)
 				mended := false
 				defer func() {
 					if !mended {

@@ -197,6 +197,21 @@ func (s *side) prepare(t *testing.T, name string) {
 	require.NoError(t, err)
 }
 
+// deploy makes all of a Score's resources, and ends before it is proved.
+func (s *side) deploy(t *testing.T, name string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	options := once
+	options.Companions = []deploy.Companion{{Observe: func(event deploy.Event) {
+		if event.Step == "smoke test" {
+			cancel()
+		}
+	}}}
+	_, err := s.job(name).Apply(ctx, options)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 func (s *side) clientset(t *testing.T) kubernetes.Interface {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(cluster.Get(t).Config())
