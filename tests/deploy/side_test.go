@@ -107,7 +107,7 @@ func (s *side) startBroker(t *testing.T) nats.Callout {
 	}
 	var server *devserver.Server
 	for range 5 { // a free port can be taken by another in between
-		s.client, s.monitor = freeAddress(t), freeAddress(t)
+		s.client, s.monitor = unusedAddress(t), unusedAddress(t)
 		client, err := net.ResolveTCPAddr("tcp", s.client)
 		require.NoError(t, err)
 		server, err = devserver.NewWithCallout(adapter.ServerConfig{
@@ -127,7 +127,7 @@ func (s *side) startBroker(t *testing.T) nats.Callout {
 	return admission
 }
 
-func freeAddress(t *testing.T) string {
+func unusedAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
