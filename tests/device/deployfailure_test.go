@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -166,12 +165,13 @@ func TestFleetDeployFailures(t *testing.T) {
 	fmt.Fprintln(&table, "\n| step | injected | error | next | second run |\n|---|---|---|---|---|")
 	version := 1
 	for _, f := range failures {
-		if !f.installed {
-			version = 1 - version
-		}
-		row := f.run(t, s, paris, built.packages[version])
-		requireWhole(t, d, seed)
-		fmt.Fprintln(&table, row)
+		t.Run(f.injected, func(t *testing.T) {
+			if !f.installed {
+				version = 1 - version
+			}
+			fmt.Fprintln(&table, f.run(t, s, paris, built.packages[version]))
+			requireWhole(t, d, seed)
+		})
 	}
 	t.Log(table.String())
 }
@@ -217,9 +217,8 @@ func (f hostFailure) run(t *testing.T, s *site, to reached, pkg string) string {
 // that nothing half-written lies about.
 func requireWhole(t *testing.T, d *device, seed string) {
 	t.Helper()
-	path := filepath.Join(d.path("root"), "etc/fleet-agent/device.nk")
-	if content, err := os.ReadFile(path); err == nil {
-		require.Equal(t, seed, string(content))
+	if content, err := d.run(t.Context(), "cat", "/etc/fleet-agent/device.nk"); err == nil {
+		require.Equal(t, strings.TrimSpace(seed), strings.TrimSpace(content))
 		require.Equal(t, "600 root", d.must(t, "stat", "--format", "%a %U", "/etc/fleet-agent/device.nk"))
 	}
 	// The shell of a connection that broke takes a moment to notice.
