@@ -150,8 +150,10 @@ func TestFleetDeployFailures(t *testing.T) {
 			changes: []string{"file /etc/fleet-agent/device.nk", "file /etc/fleet-agent/config.toml", "service fleet-agent"},
 		},
 		{
-			injected: "service does not start",
+			injected: "service does not start", installed: true,
 			inject: func(t *testing.T) func() {
+				// What the service reads has changed, so it is to be started anew.
+				d.must(t, "sed", "-i", "s/rack/shelf/", "/etc/fleet-agent/config.toml")
 				d.must(t, "mkdir", "-p", "/etc/systemd/system/fleet-agent.service.d")
 				d.write(t, "/etc/systemd/system/fleet-agent.service.d/broken.conf", "[Service]\nExecStartPre=/bin/false\n", 0o644)
 				return done(t, "rm", "-r", "/etc/systemd/system/fleet-agent.service.d")
