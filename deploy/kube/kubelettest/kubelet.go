@@ -4,7 +4,6 @@
 package kubelettest
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -119,26 +118,27 @@ func (k *Kubelet) serve(w http.ResponseWriter, r *http.Request) {
 				_ = stream.Reset() // clients open the stream for errors first
 				continue
 			}
-			forwards.Go(func() {
-				err := k.forward(r.Context(), path[1], path[2], stream)
-				if err != nil {
-					_, _ = io.WriteString(failures, err.Error())
-				}
-				_ = failures.Close()
-				_ = stream.Close()
-			})
+			forwards.Go(func() { k.answer(path[1], path[2], stream, failures) })
 		}
 	}
 }
 
+// answer forwards one connection and tells why it did not work.
+func (k *Kubelet) answer(namespace, pod string, stream, failures httpstream.Stream) {
+	if err := k.forward(namespace, pod, stream); err != nil {
+		_, _ = io.WriteString(failures, err.Error())
+	}
+	_ = failures.Close()
+	_ = stream.Close()
+}
+
 // forward copies both ways until what listens ends it.
-func (k *Kubelet) forward(ctx context.Context, namespace, pod string, stream httpstream.Stream) error {
+func (k *Kubelet) forward(namespace, pod string, stream httpstream.Stream) error {
 	address, err := k.address(namespace, pod, stream.Headers().Get(corev1.PortHeader))
 	if err != nil {
 		return err
 	}
-	var dialer net.Dialer
-	near, err := dialer.DialContext(ctx, "tcp", address)
+	near, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
 	}
