@@ -116,8 +116,8 @@ func TestARevokedDeviceTakesNoPart(t *testing.T) {
 		f.settle()
 		assert.Equal(t, map[name]string{"web": "serve2"}, f.runs("d1"))
 		assert.Equal(t, 2, f.status("web").Matched)
-		assert.Len(t, f.events(contracts.EventDeviceRevoked), 1)
-		assert.Len(t, f.events(contracts.EventDeviceRestored), 1)
+		assert.Empty(t, f.events(contracts.EventDeviceRevoked), "whoever revoked it says so")
+		assert.Empty(t, f.events(contracts.EventDeviceRestored))
 		assert.Zero(t, f.operator.Status().Revoked)
 	})
 }

@@ -219,13 +219,10 @@ func (e *engine) register(d *device, record domain.FleetDevice) {
 	if e.recovering {
 		return
 	}
-	switch {
-	case added:
+	// That a device was revoked or restored is recorded by whoever did it, who
+	// knows why. From here it would be told a second time.
+	if added {
 		e.emit(contracts.Event{Kind: contracts.EventDeviceRegistered, Device: d.id})
-	case !revoked && d.revoked:
-		e.emit(contracts.Event{Kind: contracts.EventDeviceRevoked, Device: d.id})
-	case revoked && !d.revoked:
-		e.emit(contracts.Event{Kind: contracts.EventDeviceRestored, Device: d.id})
 	}
 	if added || relabelled || revoked != d.revoked {
 		e.reconsider(d)

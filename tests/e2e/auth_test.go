@@ -72,6 +72,8 @@ func TestLifeOfADevice(t *testing.T) {
 
 	events := f.mustFleet("get", "events", "pi-1", "-o", "json")
 	require.True(t, containsAll(events, "DeviceEnrolled", "DeviceRevoked", "stolen", "DeviceRestored"), events)
+	require.Equal(t, 1, strings.Count(events, "DeviceRevoked"), "one revocation is one event\n%s", events)
+	require.Equal(t, 1, strings.Count(events, "DeviceRestored"), events)
 	pi.stopAgent()
 }
 
