@@ -43,13 +43,22 @@ func (s *Service) complete(ctx context.Context, intent domain.EnrollmentIntent, 
 	return reply, err
 }
 
-// release lets the next request have an intent at once. When that fails, it has
-// to wait.
+// release ends a request that made nothing of lasting worth: the next one may
+// have the intent at once, and what a denial refused meanwhile is taken back. When
+// it fails, the next request has to wait.
 func (s *Service) release(ctx context.Context, intent domain.EnrollmentIntent) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	intent.BusyUntil = time.Time{}
-	if _, err := s.caps.Intents.Update(ctx, intent); err != nil && !errors.Is(err, domain.ErrConflict) {
+	free := intent
+	free.BusyUntil = time.Time{}
+	_, err := s.caps.Intents.Update(ctx, free)
+	if errors.Is(err, domain.ErrConflict) {
+		var stored domain.EnrollmentIntent
+		if stored, err = s.caps.Intents.Get(ctx, intent.Device); err == nil && stored.State == contracts.EnrollmentDenied {
+			s.withdraw(ctx, intent)
+		}
+	}
+	if err != nil {
 		s.log.Warn("an enrollment that failed is tried again in a while only", slog.String("device", string(intent.Device)), slog.String("error", err.Error()))
 	}
 }

@@ -143,7 +143,7 @@ func (s *Service) advance(ctx context.Context, request contracts.EnrollRequest) 
 	case contracts.EnrollmentPending, contracts.EnrollmentReview:
 		return s.decide(ctx, intent, request)
 	case contracts.EnrollmentDenied:
-		return contracts.EnrollReply{State: contracts.EnrollmentDenied, Reason: intent.Reason}, nil
+		return s.denied(ctx, intent), nil
 	default:
 		return contracts.EnrollReply{}, domain.Errorf(domain.ErrInvalid, "enrollment of device %q has state %q", intent.Device, intent.State)
 	}

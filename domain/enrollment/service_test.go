@@ -338,6 +338,90 @@ func (m revokingMinter) Enroll(ctx context.Context, device contracts.DeviceID, k
 	return minted, err
 }
 
+// denyingMinter has a person deny the enrollment as soon as the device has a key.
+// broken, when set, is what the provider answers from then on, once.
+type denyingMinter struct {
+	domain.DeviceCredentialMinter
+	intents domain.EnrollmentStore
+	broken  error
+}
+
+func (m *denyingMinter) Enroll(ctx context.Context, device contracts.DeviceID, key string, expires time.Time) (domain.DeviceCredential, error) {
+	minted, err := m.DeviceCredentialMinter.Enroll(ctx, device, key, expires)
+	if err != nil {
+		return minted, err
+	}
+	_, err = enrollment.Deny(ctx, m.intents, device, "not ours")
+	return minted, err
+}
+
+func (m *denyingMinter) Revoke(ctx context.Context, device contracts.DeviceID) error {
+	if err := m.broken; err != nil {
+		m.broken = nil
+		return err
+	}
+	return m.DeviceCredentialMinter.Revoke(ctx, device)
+}
+
+// TestDeniedWhileItEnrolls: a denial that comes between the steps wins, and no key
+// of the device is left at the provider.
+func TestDeniedWhileItEnrolls(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]bool{"first enrollment": false, "enrolled before": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			old, key := newKey(t), newKey(t)
+			if again {
+				require.Equal(t, contracts.EnrollmentDone, w.ask(t, "pi-1", w.invite(t, enrollment.Invitation{Device: "pi-1"}), old).State)
+			}
+			caps := w.caps
+			caps.Minter = &denyingMinter{DeviceCredentialMinter: w.identity, intents: w.caps.Intents}
+			w.service = w.serve(caps, nil)
+			token := w.invite(t, enrollment.Invitation{Device: "pi-1"})
+			reply := w.ask(t, "pi-1", token, key)
+			require.Equal(t, contracts.EnrollReply{State: contracts.EnrollmentDenied, Reason: "not ours"}, reply)
+			require.False(t, w.signsIn(t, "pi-1", key), "the denied key is dead")
+			require.False(t, w.signsIn(t, "pi-1", old))
+			device, err := w.fleet.Devices().Get(t.Context(), "pi-1")
+			require.NoError(t, err)
+			require.Empty(t, device.PublicKey)
+
+			// A person who thinks better of it is understood at once.
+			_, err = enrollment.Approve(t.Context(), w.fleet.Enrollments(), "pi-1")
+			require.NoError(t, err)
+			w.service = w.serve(w.caps, nil)
+			require.Equal(t, contracts.EnrollmentDone, w.ask(t, "pi-1", token, key).State)
+			require.True(t, w.signsIn(t, "pi-1", key))
+		})
+	}
+}
+
+// TestDeniedWhileItEnrollsAndTheProviderIsAway: what cannot be taken back at once
+// is taken back later.
+func TestDeniedWhileItEnrollsAndTheProviderIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		key := newKey(t)
+		caps := w.caps
+		caps.Minter = &denyingMinter{
+			DeviceCredentialMinter: w.identity, intents: w.caps.Intents,
+			broken: domain.Errorf(domain.ErrUnavailable, "the provider is away"),
+		}
+		w.service = w.serve(caps, nil)
+		token := w.invite(t, enrollment.Invitation{Device: "pi-1"})
+		require.Equal(t, contracts.EnrollmentDenied, w.ask(t, "pi-1", token, key).State)
+		require.True(t, w.signsIn(t, "pi-1", key), "nobody could reach the provider")
+
+		require.Equal(t, contracts.EnrollmentDenied, w.ask(t, "pi-1", token, key).State)
+		require.True(t, w.signsIn(t, "pi-1", key), "whoever was at it might still be")
+		time.Sleep(time.Minute)
+		require.Equal(t, contracts.EnrollmentDenied, w.ask(t, "pi-1", token, key).State)
+		require.False(t, w.signsIn(t, "pi-1", key))
+	})
+}
+
 func TestRemovedDeviceIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
