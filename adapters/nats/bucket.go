@@ -24,9 +24,12 @@ type bucket struct {
 
 func newBucket(conn *Conn, name string) *bucket { return &bucket{conn: conn, name: name} }
 
-// open returns the bucket. One that is missing means that the operator never
-// ran here: that is not a key that is missing.
+// open returns the bucket: ErrPermissionDenied for a viewer. One that is missing
+// means that the operator never ran here: that is not a key that is missing.
 func (b *bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
+	if err := b.conn.refuseViewer("change it"); err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.kv != nil {
@@ -34,7 +37,7 @@ func (b *bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 	}
 	kv, err := b.conn.js.KeyValue(ctx, b.name)
 	if isMissingStream(err) {
-		return nil, domain.WrapError(domain.ErrUnavailable, err, "bucket %q does not exist: start the operator once, it makes it", b.name)
+		return nil, missingBucket(b.name, err)
 	}
 	if err != nil {
 		return nil, translate(err, "open bucket %q", b.name)
@@ -43,8 +46,15 @@ func (b *bucket) open(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
+func missingBucket(name string, cause error) error {
+	return domain.WrapError(domain.ErrUnavailable, cause, "bucket %q does not exist: start the operator once, it makes it", name)
+}
+
 // get returns the value and its revision, or ErrNotFound.
 func (b *bucket) get(ctx context.Context, key string) ([]byte, domain.Revision, error) {
+	if b.conn.viewing {
+		return b.conn.viewedKey(ctx, b.name, key)
+	}
 	kv, err := b.open(ctx)
 	if err != nil {
 		return nil, 0, err

@@ -29,6 +29,9 @@ func (b *CommandBus) Call(ctx context.Context, device contracts.DeviceID, verb c
 	if err := verb.Validate(); err != nil {
 		return nil, domain.WrapError(domain.ErrInvalid, err, "command to device %q", device)
 	}
+	if err := b.conn.refuseViewer("give commands to devices, logs among them"); err != nil {
+		return nil, err
+	}
 	if err := b.conn.requireConnection(); err != nil {
 		return nil, err
 	}

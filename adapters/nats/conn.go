@@ -24,6 +24,8 @@ type Conn struct {
 	dialer *dialer
 	ready  atomic.Bool // nc is set
 	closed chan struct{}
+	// viewing is set once, before the connection is used: see DetectViewer.
+	viewing bool
 	// tokens is nil for other credentials.
 	tokens    *tokenKeeper
 	stopRenew context.CancelFunc

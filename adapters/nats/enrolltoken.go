@@ -72,6 +72,9 @@ func (i *TokenIssuer) IssueToken(ctx context.Context, device contracts.DeviceID,
 	if err != nil {
 		return "", domain.WrapError(domain.ErrInvalid, err, "token for device %q", device)
 	}
+	if err := i.conn.refuseViewer("invite devices"); err != nil {
+		return "", err
+	}
 	if err := i.conn.requireConnection(); err != nil {
 		return "", err
 	}

@@ -25,6 +25,9 @@ func NewEventLog(conn *Conn) *EventLog { return &EventLog{conn: conn} }
 
 // Append implements domain.EventLog.
 func (e *EventLog) Append(ctx context.Context, event contracts.Event) error {
+	if err := e.conn.refuseViewer("write events"); err != nil {
+		return err
+	}
 	data, err := contracts.Encode(event)
 	if err != nil {
 		return domain.WrapError(domain.ErrInvalid, err, "event %s", event.Kind)

@@ -51,6 +51,9 @@ type followSpec struct {
 // attempt when that fails, and ErrUnavailable when something may have been
 // missed.
 func (c *Conn) follow(ctx context.Context, spec followSpec, handle func(stored) error) error {
+	if c.viewing {
+		return c.walk(ctx, spec, handle)
+	}
 	f := &follower{conn: c, spec: spec, handle: handle, last: spec.after}
 	delay := firstRetry
 	for {

@@ -112,6 +112,9 @@ func (o *ObservedStateConsumer) Forget(ctx context.Context, device contracts.Dev
 	if err := checkDevice(device); err != nil {
 		return err
 	}
+	if err := o.conn.refuseViewer("make it forget a device"); err != nil {
+		return err
+	}
 	subjects := map[string]string{
 		contracts.StreamReports:    contracts.ReportsSubject(device),
 		contracts.StreamHeartbeats: contracts.HeartbeatSubject(device),

@@ -23,9 +23,15 @@ func Connect(ctx context.Context, to contexts.Context) (cli.Fleet, func(), error
 		config.Credential = nats.SeedFile(to.NKeyFile)
 	case to.User != "":
 		config.Credential = nats.PasswordFile(to.User, to.PasswordFile)
+	case to.AccessTokenFile != "":
+		config.Credential = nats.TokenFile(to.AccessTokenFile)
 	}
 	conn, err := nats.Connect(ctx, config)
 	if err != nil {
+		return cli.Fleet{}, nil, err
+	}
+	if err := conn.DetectViewer(ctx); err != nil {
+		conn.Close()
 		return cli.Fleet{}, nil, err
 	}
 	return cli.Fleet{

@@ -100,7 +100,7 @@ func (a *App) Do(command *cobra.Command, work func(context.Context, Session) err
 		err := work(limited, session)
 		if errors.Is(limited.Err(), context.DeadlineExceeded) && err != nil {
 			if session.Complaint != nil && session.Complaint() != "" {
-				return fmt.Errorf("%s did not answer within %s: %s; name another credential with --nkey, or --user and --password-file", session.Target, a.timeout, session.Complaint())
+				return fmt.Errorf("%s did not answer within %s: %s; name another credential with --nkey, --access-token-file, or --user and --password-file", session.Target, a.timeout, session.Complaint())
 			}
 			return fmt.Errorf("%s did not answer within %s: try again, or allow more with --request-timeout", session.Target, a.timeout)
 		}
@@ -148,7 +148,7 @@ func connectError(ctx context.Context, target Target, err error) error {
 	case errors.Is(err, domain.ErrInvalid):
 		return fmt.Errorf("the connection to %s cannot be set up: %w", target, err)
 	case errors.Is(err, domain.ErrUnauthenticated), errors.Is(err, domain.ErrPermissionDenied):
-		return fmt.Errorf("%s refused the credential: %w; name another with --nkey, or --user and --password-file", target, err)
+		return fmt.Errorf("%s refused the credential: %w; name another with --nkey, --access-token-file, or --user and --password-file", target, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("cannot reach %s: no answer within %s; start a local fleet with `fleet dev`, or name another with --server or --context", target, connectTimeout)
 	default:

@@ -14,13 +14,14 @@ import (
 
 // Environment variables that choose a fleet.
 const (
-	EnvServer       = "FLEET_NATS_URL"
-	EnvNKey         = "FLEET_NKEY"
-	EnvUser         = "FLEET_USER"
-	EnvPasswordFile = "FLEET_PASSWORD_FILE" //nolint:gosec // the variable's name
-	EnvCA           = "FLEET_TLS_CA"
-	EnvContext      = "FLEET_CONTEXT"
-	EnvHeartbeat    = "FLEET_HEARTBEAT_INTERVAL"
+	EnvServer          = "FLEET_NATS_URL"
+	EnvNKey            = "FLEET_NKEY"
+	EnvUser            = "FLEET_USER"
+	EnvPasswordFile    = "FLEET_PASSWORD_FILE"     //nolint:gosec // the variable's name
+	EnvAccessTokenFile = "FLEET_ACCESS_TOKEN_FILE" //nolint:gosec // the variable's name
+	EnvCA              = "FLEET_TLS_CA"
+	EnvContext         = "FLEET_CONTEXT"
+	EnvHeartbeat       = "FLEET_HEARTBEAT_INTERVAL"
 )
 
 // Target is the fleet that a command works on.
@@ -39,8 +40,8 @@ func (t Target) String() string {
 }
 
 type connectionFlags struct {
-	context, server, nkey, user, passwordFile, ca string
-	heartbeat                                     time.Duration
+	context, server, nkey, user, passwordFile, accessTokenFile, ca string
+	heartbeat                                                      time.Duration
 }
 
 func (f *connectionFlags) register(flags *pflag.FlagSet) {
@@ -49,6 +50,7 @@ func (f *connectionFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.nkey, "nkey", "", "file with an nkey seed ("+EnvNKey+")")
 	flags.StringVar(&f.user, "user", "", "user at the broker, instead of an nkey ("+EnvUser+")")
 	flags.StringVar(&f.passwordFile, "password-file", "", "file with that user's password ("+EnvPasswordFile+")")
+	flags.StringVar(&f.accessTokenFile, "access-token-file", "", "file with an access token of the identity provider, instead of an nkey ("+EnvAccessTokenFile+")")
 	flags.StringVar(&f.ca, "tls-ca", "", "PEM file of the certificate authorities to trust (default: the system's) ("+EnvCA+")")
 	flags.DurationVar(&f.heartbeat, "heartbeat-interval", 0, "the operator's heartbeat interval: after three and a half without a sign of life a device is shown as offline (default 30s) ("+EnvHeartbeat+")")
 }
@@ -85,7 +87,7 @@ func (a *App) target() (Target, error) {
 	}
 	override(&target.Context, environment)
 	override(&target.Context, contexts.Context{
-		Server: f.server, NKeyFile: f.nkey, User: f.user, PasswordFile: f.passwordFile, CAFile: f.ca,
+		Server: f.server, NKeyFile: f.nkey, User: f.user, PasswordFile: f.passwordFile, AccessTokenFile: f.accessTokenFile, CAFile: f.ca,
 		HeartbeatInterval: contracts.Duration(f.heartbeat),
 	})
 	if err := target.Context.Validate(); err != nil {
@@ -98,7 +100,7 @@ func (a *App) environment() (contexts.Context, error) {
 	get := func(name string) string { value, _ := a.getenv(name); return value }
 	c := contexts.Context{
 		Server: get(EnvServer), NKeyFile: get(EnvNKey), User: get(EnvUser),
-		PasswordFile: get(EnvPasswordFile), CAFile: get(EnvCA),
+		PasswordFile: get(EnvPasswordFile), AccessTokenFile: get(EnvAccessTokenFile), CAFile: get(EnvCA),
 	}
 	if text := get(EnvHeartbeat); text != "" {
 		interval, err := time.ParseDuration(text)
@@ -137,15 +139,19 @@ func (a *App) loadContext(name string) (contexts.Context, error) {
 // the other kind.
 func override(c *contexts.Context, by contexts.Context) {
 	if by.NKeyFile != "" {
-		c.User, c.PasswordFile = "", ""
+		c.User, c.PasswordFile, c.AccessTokenFile = "", "", ""
 	}
 	if by.User != "" {
-		c.NKeyFile = ""
+		c.NKeyFile, c.AccessTokenFile = "", ""
+	}
+	if by.AccessTokenFile != "" {
+		c.NKeyFile, c.User, c.PasswordFile = "", "", ""
 	}
 	c.Server = cmp.Or(by.Server, c.Server)
 	c.NKeyFile = cmp.Or(by.NKeyFile, c.NKeyFile)
 	c.User = cmp.Or(by.User, c.User)
 	c.PasswordFile = cmp.Or(by.PasswordFile, c.PasswordFile)
+	c.AccessTokenFile = cmp.Or(by.AccessTokenFile, c.AccessTokenFile)
 	c.CAFile = cmp.Or(by.CAFile, c.CAFile)
 	c.HeartbeatInterval = cmp.Or(by.HeartbeatInterval, c.HeartbeatInterval)
 }

@@ -20,7 +20,8 @@ func newContextCommand(app *cli.App) *cobra.Command {
 
   server             URL of the broker, or several separated by commas
   nkeyFile           file with an nkey seed, or
-  user, passwordFile a user, and a file with its password
+  user, passwordFile a user, and a file with its password, or
+  accessTokenFile    file with an access token of the identity provider
   caFile             certificate authorities to trust, in PEM
   heartbeatInterval  that of the fleet's operator, if not 30s
 

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -98,6 +99,9 @@ func (p pinger) ping(ctx context.Context, device contracts.DeviceID) (bool, erro
 	took := time.Since(begun)
 	if ctx.Err() != nil {
 		return false, ctx.Err()
+	}
+	if _, answered := errors.AsType[*domain.DeviceError](err); !answered && errors.Is(err, domain.ErrPermissionDenied) {
+		return false, err // nothing was sent, nor will be
 	}
 	if err != nil {
 		_, err = fmt.Fprintf(p.out, "%s: no answer: %s\n", device, show.Clean(err.Error()))

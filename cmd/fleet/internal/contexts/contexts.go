@@ -35,6 +35,9 @@ type Context struct {
 	// User and PasswordFile are used instead of an nkey.
 	User         string `json:"user,omitempty"`
 	PasswordFile string `json:"passwordFile,omitempty"`
+	// AccessTokenFile holds an access token of the fleet's identity provider, and is
+	// used instead of an nkey or a user.
+	AccessTokenFile string `json:"accessTokenFile,omitempty"`
 	// CAFile holds the certificate authorities to trust, in PEM.
 	CAFile string `json:"caFile,omitempty"`
 	// HeartbeatInterval is that of the fleet's operator, zero for the default.
@@ -54,12 +57,14 @@ func (c Context) Validate() error {
 			return &contracts.FieldError{Field: "server", Reason: `must be a URL such as "nats://host:4222" or "tls://host:4222"`}
 		}
 		if address.User != nil {
-			return &contracts.FieldError{Field: "server", Reason: "must not hold a user or a password: use --nkey, or --user and --password-file"}
+			return &contracts.FieldError{Field: "server", Reason: "must not hold a user or a password: use --nkey, --access-token-file, or --user and --password-file"}
 		}
 	}
 	switch {
 	case c.NKeyFile != "" && c.User != "":
 		return &contracts.FieldError{Field: "user", Reason: "must be empty when there is an nkey file"}
+	case c.AccessTokenFile != "" && (c.NKeyFile != "" || c.User != ""):
+		return &contracts.FieldError{Field: "accessTokenFile", Reason: "must be empty when there is an nkey file or a user"}
 	case (c.User == "") != (c.PasswordFile == ""):
 		return &contracts.FieldError{Field: "passwordFile", Reason: "a user needs a password file, and a password file a user"}
 	case c.HeartbeatInterval != 0 && (c.HeartbeatInterval.Std() < time.Second || c.HeartbeatInterval.Std() > time.Hour):

@@ -74,6 +74,8 @@ func TestRefuses(t *testing.T) {
 		{Server: "host"},
 		{Server: "nats://user:secret@host:4222"},
 		{Server: "nats://h:1", NKeyFile: "x", User: "y", PasswordFile: "z"},
+		{Server: "nats://h:1", NKeyFile: "x", AccessTokenFile: "t"},
+		{Server: "nats://h:1", User: "y", PasswordFile: "z", AccessTokenFile: "t"},
 		{Server: "nats://h:1", User: "y"},
 		{Server: "nats://h:1", HeartbeatInterval: 1},
 	} {
