@@ -27,8 +27,22 @@ type CommandServer interface {
 	Serve(ctx context.Context, handle CommandHandler) error
 }
 
+// DeviceError is an error that a device answered with: it was reached, and something
+// on it went wrong.
+type DeviceError struct {
+	Device contracts.DeviceID
+	// Cause has the kind that the device gave it.
+	Cause error
+}
+
+// Error is the device's own text.
+func (e *DeviceError) Error() string { return e.Cause.Error() }
+
+// Unwrap returns the cause.
+func (e *DeviceError) Unwrap() error { return e.Cause }
+
 // Call sends a typed request and returns the typed result. The device's own
-// errors keep their kind.
+// errors are DeviceErrors and keep their kind.
 func Call[Result, Request contracts.Document](ctx context.Context, bus CommandBus, device contracts.DeviceID, verb contracts.Verb, request Request) (Result, error) {
 	var none Result
 	body, err := contracts.Encode(request)
@@ -44,7 +58,7 @@ func Call[Result, Request contracts.Document](ctx context.Context, bus CommandBu
 		return none, WrapError(ErrInvalid, err, "reply of device %q to %s", device, verb)
 	}
 	if reply.Error != nil {
-		return none, ErrorOfKind(reply.Error.Kind, reply.Error.Message)
+		return none, &DeviceError{Device: device, Cause: ErrorOfKind(reply.Error.Kind, reply.Error.Message)}
 	}
 	result, err := contracts.Decode[Result](reply.Result)
 	return result, WrapError(ErrInvalid, err, "reply of device %q to %s", device, verb)

@@ -1,6 +1,7 @@
 package commands_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -402,7 +403,7 @@ func TestWhichFleet(t *testing.T) {
 	}
 	server := func(args ...string) string {
 		x.ok(append([]string{"get", "devices"}, args...)...)
-		return join(x.connected.Server, x.connected.NKeyFile, x.connected.User)
+		return join(x.connected.Server, x.connected.NKeyFile, x.connected.User, x.connected.AccessTokenFile)
 	}
 	assert.Equal(t, "nats://memory:4222", server())
 	assert.Equal(t, "nats://dev:1 /dev.nk", server("--context", "dev"), "the command line wins")
@@ -411,6 +412,11 @@ func TestWhichFleet(t *testing.T) {
 	delete(x.env, cli.EnvServer)
 	assert.Equal(t, "tls://prod:1 u", server())
 	assert.Equal(t, "tls://prod:1 /mine.nk", server("--nkey", "/mine.nk"))
+	assert.Equal(t, "tls://prod:1 /mine.token", server("--access-token-file", "/mine.token"))
+	x.env[cli.EnvAccessTokenFile] = "/env.token"
+	assert.Equal(t, "tls://prod:1 /env.token", server())
+	assert.Equal(t, "tls://prod:1 /mine.nk", server("--nkey", "/mine.nk"))
+	delete(x.env, cli.EnvAccessTokenFile)
 	assert.Equal(t, "nats://other:1", server("--server", "nats://other:1"), "no context's credential goes to another server")
 	delete(x.env, cli.EnvContext)
 
@@ -428,6 +434,32 @@ func TestWhichFleet(t *testing.T) {
 }
 
 func join(parts ...string) string { return strings.Join(strings.Fields(strings.Join(parts, " ")), " ") }
+
+// TestADeviceThatAnsweredIsNotCalledAway: a device with a dead engine is there, and
+// when it was last seen does not help.
+func TestADeviceThatAnsweredIsNotCalledAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		x := newTerminal(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- x.fleet.Device("a").Serve(ctx, func(context.Context, contracts.Verb, []byte) []byte {
+				return domain.Answer(nil, domain.Errorf(domain.ErrUnavailable, "podman does not answer at /run/podman/podman.sock"))
+			})
+		}()
+		synctest.Wait()
+		for _, args := range [][]string{{"logs", "-f", "a/web"}, {"logs", "a/web/main"}, {"reconcile", "a"}} {
+			r := x.run(args...)
+			assert.Equal(t, result{code: 1, stderr: "Error: device \"a\" answered, but cannot do it now: podman does not answer at /run/podman/podman.sock; " +
+				"see what it reports with `fleet describe device a`, or run `fleet-agent doctor` on it\n"}, r)
+		}
+		r := x.run("logs", "gone/web")
+		assert.Contains(t, r.stderr, "see when it was last seen: `fleet describe device gone`")
+		cancel()
+		require.NoError(t, <-done)
+	})
+}
 
 func TestConnectErrorsSayWhatToDo(t *testing.T) {
 	x := newTerminal(t)

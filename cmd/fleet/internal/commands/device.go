@@ -21,6 +21,9 @@ const commandTimeout = 20 * time.Second
 
 // deviceError says what a failed request means, and what to do next.
 func deviceError(device contracts.DeviceID, err error) error {
+	if answered, ok := errors.AsType[*domain.DeviceError](err); ok && errors.Is(err, domain.ErrUnavailable) {
+		return fmt.Errorf("device %q answered, but cannot do it now: %w; see what it reports with `fleet describe device %s`, or run `fleet-agent doctor` on it", device, answered, device)
+	}
 	if errors.Is(err, domain.ErrUnavailable) {
 		return fmt.Errorf("%w; see when it was last seen: `fleet describe device %s`", err, device)
 	}
