@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,7 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/nationtech/harmony-fleet/adapters/kube/v1alpha1"
 	"github.com/nationtech/harmony-fleet/contracts"
@@ -59,7 +61,7 @@ type Phase string
 // The phases.
 const (
 	// PhaseConnecting: the API server or the resources' definitions cannot be
-	// reached, or the namespace or rights are missing.
+	// reached, or the namespace or rights are missing. Problem says what.
 	PhaseConnecting Phase = "Connecting"
 	// PhaseStandby: another one holds the Lease.
 	PhaseStandby Phase = "Standby"
@@ -96,8 +98,22 @@ func (b *Bridge) setPhase(phase Phase, problem string) {
 
 // Run joins both until ctx is cancelled, waits for all that it started, and
 // returns nil. While the API server is away it goes on trying; the fleet does
-// not notice.
+// not notice. An address for metrics that cannot be listened on is an error.
 func (b *Bridge) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if b.options.MetricsAddress != "" {
+		listener, err := net.Listen("tcp", b.options.MetricsAddress)
+		if err != nil {
+			return fmt.Errorf("serve metrics of the Kubernetes part: %w", err)
+		}
+		group.Go(func() error { return b.serveMetrics(ctx, listener) })
+	}
+	group.Go(func() error { return b.keepJoining(ctx) })
+	return group.Wait()
+}
+
+// keepJoining makes a new life of the bridge when one ends.
+func (b *Bridge) keepJoining(ctx context.Context) error {
 	log := b.options.Logger
 	pause := leastPause
 	for ctx.Err() == nil {
@@ -129,7 +145,10 @@ func (b *Bridge) join(ctx context.Context) error {
 	if err != nil {
 		return advise(err, b.options.Namespace, "say what it serves")
 	}
-	if err := preflight(ctx, m.GetAPIReader(), m.GetClient(), b.options.Namespace); err != nil {
+	look := func(ctx context.Context) error {
+		return preflight(ctx, m.GetAPIReader(), m.GetClient(), b.options.Namespace)
+	}
+	if err := look(ctx); err != nil {
 		return err
 	}
 	follower := newFleet(b.capabilities, b.options)
@@ -174,6 +193,9 @@ func (b *Bridge) join(ctx context.Context) error {
 	if err := m.Add(standby{b}); err != nil {
 		return err
 	}
+	if err := m.Add(inspection{look: look, interval: b.options.InspectInterval}); err != nil {
+		return err
+	}
 	return translate(m.Start(ctx), "follow Kubernetes")
 }
 
@@ -215,10 +237,6 @@ func (b *Bridge) manager(log logr.Logger) (manager.Manager, error) {
 	config.QPS, config.Burst = share, int(2*share)
 	yes, grace, lease := true, shutdownTimeout, o.LeaseDuration
 	renew, retry := lease*2/3, lease/8
-	metricsAddress := o.MetricsAddress
-	if metricsAddress == "" {
-		metricsAddress = "0"
-	}
 	return manager.New(config, manager.Options{
 		Scheme: scheme,
 		Cache: cache.Options{
@@ -238,7 +256,7 @@ func (b *Bridge) manager(log logr.Logger) (manager.Manager, error) {
 		RenewDeadline:                 &renew,
 		RetryPeriod:                   &retry,
 		GracefulShutdownTimeout:       &grace,
-		Metrics:                       server.Options{BindAddress: metricsAddress},
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // the bridge's own, see serveMetrics
 		HealthProbeBindAddress:        "0",
 	})
 }

@@ -48,6 +48,9 @@ type Options struct {
 	// LeaseDuration is how long after its last sign of life a leader is followed
 	// by another. Default 15s.
 	LeaseDuration time.Duration
+	// InspectInterval is how often a bridge looks whether definitions, namespace
+	// and rights are still there. Default 10s.
+	InspectInterval time.Duration
 	// MetricsAddress serves Prometheus metrics; empty for none.
 	MetricsAddress string
 	// Logger takes what the bridge has to say. Default: nothing is logged.
@@ -70,6 +73,7 @@ func (o Options) withDefaults() Options {
 	defaultTo(&o.DeploymentInterval, time.Second)
 	defaultTo(&o.SettleDelay, 200*time.Millisecond)
 	defaultTo(&o.LeaseDuration, 15*time.Second)
+	defaultTo(&o.InspectInterval, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -139,6 +139,26 @@ func TestTheAPIServerIsAwayForAWhile(t *testing.T) {
 	w.eventually(func() bool { s := w.stored("app"); return s != nil && w.stored("web").Generation == 2 }, "the fleet agrees with Kubernetes")
 }
 
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return listener.Addr().String()
+}
+
+// scrape returns a bridge's metrics.
+func scrape(t *testing.T, address string) string {
+	t.Helper()
+	response, err := http.Get("http://" + address + "/metrics")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return string(text)
+}
+
 // apart is an API server for tests that take the definitions away.
 var apart = kubetest.NewShared(kubetest.Options{})
 
@@ -153,9 +173,12 @@ func TestTheDefinitionsAreGoneForAWhile(t *testing.T) {
 	})
 	w.register("pi-1", nil)
 	w.applyByCLI("tool", "1")
-	w.following()
+	w.options.InspectInterval, w.options.MetricsAddress = 100*time.Millisecond, freeAddress(t)
+	bridge, _ := w.start()
+	w.eventually(func() bool { return bridge.Status().Phase == kube.PhaseFollowing }, "the bridge follows")
 	w.applyByPeople("web", "60")
 	w.eventually(func() bool { return w.device("pi-1") != nil && w.deployment("tool") != nil && w.stored("web") != nil }, "both agree")
+	require.Contains(t, scrape(t, w.options.MetricsAddress), `fleet_operator_kubernetes_phase{phase="Following"} 1`)
 
 	crds, err := kube.CRDs()
 	require.NoError(t, err)
@@ -170,6 +193,12 @@ func TestTheDefinitionsAreGoneForAWhile(t *testing.T) {
 		}
 		return true
 	}, "the definitions go, no finalizer holds them")
+	w.eventually(func() bool { s := bridge.Status(); return s.Phase == kube.PhaseConnecting && s.Problem != "" }, "the bridge notices")
+	assert.Contains(t, bridge.Status().Problem, "the definitions of Device and Deployment are not installed: run `fleet-operator manifests")
+	metrics := scrape(t, w.options.MetricsAddress)
+	assert.Contains(t, metrics, `fleet_operator_kubernetes_phase{phase="Connecting"} 1`)
+	assert.Contains(t, metrics, `fleet_operator_kubernetes_phase{phase="Following"} 0`)
+	assert.Contains(t, metrics, "rest_client_requests_total")
 	require.NotNil(t, w.stored("web"), "the fleet goes on")
 	require.NotNil(t, w.stored("tool"))
 
@@ -193,6 +222,7 @@ func TestTheDefinitionsAreGoneForAWhile(t *testing.T) {
 		return found
 	}
 	w.eventually(func() bool { return resources() == 3 }, "all is shown again")
+	w.eventually(func() bool { s := bridge.Status(); return s.Phase == kube.PhaseFollowing && s.Problem == "" }, "and the bridge says so")
 	assert.Equal(t, contracts.OriginKubernetes, w.stored("web").Origin)
 	assert.Equal(t, uint64(1), w.stored("web").Generation, "no device notices")
 }

@@ -110,8 +110,8 @@ func Table() []Rule {
 		{
 			Module:   "adapters/kube",
 			Siblings: core,
-			// controller-runtime logs through logr.
-			External: with(kubernetes, sync, "github.com/go-logr/logr"),
+			// controller-runtime logs through logr, and counts with Prometheus' library.
+			External: with(kubernetes, sync, "github.com/go-logr/logr", "github.com/prometheus/client_golang"),
 			Test:     testing,
 			Packages: []PackageRule{{Dir: "kubetest", TestOnly: true}},
 		},
