@@ -71,7 +71,7 @@ that ask for their desired state.`,
 
 func newRunCommand(version string, getenv func(string) (string, bool)) *cobra.Command {
 	var options options
-	return newDaemonCommand(&cobra.Command{
+	command := newDaemonCommand(&cobra.Command{
 		Use:   "run",
 		Short: "Run as a daemon",
 		Long: `run works until SIGTERM or SIGINT.
@@ -92,6 +92,8 @@ func newRunCommand(version string, getenv func(string) (string, bool)) *cobra.Co
 	}, getenv, options.register, options.check, func(command *cobra.Command) error {
 		return run(command.Context(), options, version, command.ErrOrStderr())
 	})
+	command.Args = options.kubernetes.arguments
+	return command
 }
 
 const settingsHelp = `Every flag can also be set by an environment variable, FLEET_OPERATOR_ and the

@@ -62,8 +62,22 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 		"bad env":          {[]string{"run"}, map[string]string{"FLEET_OPERATOR_LEASE_TTL": "x"}, 1, "FLEET_OPERATOR_LEASE_TTL"},
 		"bad level":        {[]string{"run", "--signing-key-file", "x", "--log-level", "loud"}, nil, 1, "--log-level"},
 		"bad interval":     {[]string{"run", "--signing-key-file", "x", "--heartbeat-interval", "1ms"}, nil, 1, "--heartbeat-interval"},
-		"no rate":          {[]string{"run", "--signing-key-file", "x", "--kube-qps", "NaN"}, nil, 1, "--kube-qps"},
-		"half a user":      {[]string{"run", "--signing-key-file", "x", "--user", "u"}, nil, 1, "--password-file"},
+		"no rate":          {[]string{"run", "--signing-key-file", "x", "--kubernetes=f", "--kube-qps", "NaN"}, nil, 1, "--kube-qps"},
+		"namespace of nothing": {
+			[]string{"run", "--signing-key-file", "x", "--namespace", "fleet"}, nil, 2, "--namespace does nothing without --kubernetes",
+		},
+		"rate of nothing": {[]string{"run", "--signing-key-file", "x", "--kube-qps", "50"}, nil, 2, "--kube-qps does nothing without --kubernetes"},
+		"selector of nothing, by env": {
+			[]string{"run", "--signing-key-file", "x"}, map[string]string{"FLEET_OPERATOR_REFLECT_DEVICES": "all"}, 2, "--reflect-devices does nothing without --kubernetes",
+		},
+		"metrics of nothing": {
+			[]string{"run", "--signing-key-file", "x", "--metrics-address", ":0"}, nil, 2, "--metrics-address does nothing without --kubernetes",
+		},
+		"kubernetes without =": {
+			[]string{"run", "--signing-key-file", "x", "--kubernetes", "k.yaml"}, nil, 2, "write --kubernetes=k.yaml",
+		},
+		"kubernetes and a word": {[]string{"run", "--kubernetes=k.yaml", "now"}, nil, 2, "0 arguments expected"},
+		"half a user":           {[]string{"run", "--signing-key-file", "x", "--user", "u"}, nil, 1, "--password-file"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

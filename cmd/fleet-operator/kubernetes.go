@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony-fleet/adapters/kube"
@@ -20,9 +21,17 @@ type kubernetesOptions struct {
 	qps            float64
 	reflectDevices string
 	metricsAddress string
+	// flags tells which of these were given, wherever.
+	flags *pflag.FlagSet
+}
+
+// kubernetesFlags say how, and mean nothing without --kubernetes.
+func kubernetesFlags() []string {
+	return []string{"namespace", "kube-qps", "reflect-devices", "metrics-address"}
 }
 
 func (o *kubernetesOptions) register(flags *pflag.FlagSet) {
+	o.flags = flags
 	flags.StringVar(&o.access, "kubernetes", "", "show the fleet in Kubernetes and take deployments in from there; =FILE for a kubeconfig file, nothing for the pod's own account")
 	flags.Lookup("kubernetes").NoOptDefVal = kube.InCluster
 	flags.StringVar(&o.namespace, "namespace", "", "namespace of the fleet's resources (default: that of the pod or of the kubeconfig's context)")
@@ -31,7 +40,24 @@ func (o *kubernetesOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.metricsAddress, "metrics-address", "", "address of Prometheus metrics of the Kubernetes part; empty for none")
 }
 
+// arguments refuses all arguments. The one that is likely a kubeconfig file is
+// told how to be one: a flag with an optional value takes it after '=' alone.
+func (o *kubernetesOptions) arguments(command *cobra.Command, args []string) error {
+	if len(args) == 1 && o.flags.Changed("kubernetes") && o.access == kube.InCluster {
+		return &usageError{cause: fmt.Errorf("--kubernetes takes its kubeconfig file after '=': write --kubernetes=%s; see `%s --help`", args[0], command.CommandPath())}
+	}
+	return exactly(0)(command, args)
+}
+
 func (o *kubernetesOptions) check() error {
+	if o.access == "" {
+		for _, name := range kubernetesFlags() {
+			if o.flags.Changed(name) {
+				return &usageError{cause: fmt.Errorf("--%s does nothing without --kubernetes: add --kubernetes, or --kubernetes=FILE with a kubeconfig file, or remove --%s", name, name)}
+			}
+		}
+		return nil
+	}
 	if _, err := kube.ParseDeviceFilter(o.reflectDevices); err != nil {
 		return fmt.Errorf("--reflect-devices: %w", err)
 	}
@@ -79,6 +105,20 @@ func newBridge(conn *nats.Conn, o options, log *slog.Logger) (*kube.Bridge, erro
 type status struct {
 	operator.Status
 	Kubernetes *kube.Status `json:",omitempty"`
+}
+
+// kubernetesWord is a second line of /readyz, which tells what the Kubernetes part
+// does and what is wrong with it. It does not make an operator unready: the fleet
+// goes on without it, and no other pod would do better.
+func kubernetesWord(bridge *kube.Bridge) string {
+	if bridge == nil {
+		return ""
+	}
+	s := bridge.Status()
+	if s.Problem == "" {
+		return fmt.Sprintf("\nKubernetes: %s", s.Phase)
+	}
+	return fmt.Sprintf("\nKubernetes: %s: %s", s.Phase, s.Problem)
 }
 
 // statusOf returns the function behind /status.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -100,6 +101,18 @@ func (p *process) status() (status, bool) {
 	return shown, json.NewDecoder(response.Body).Decode(&shown) == nil && shown.Kubernetes != nil
 }
 
+// page is what an operator serves at a path, empty when it does not.
+func (p *process) page(path string) string {
+	client := http.Client{Timeout: 5 * time.Second}
+	response, err := client.Get("http://" + p.health + path)
+	if err != nil {
+		return ""
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(response.Body)
+	return string(text)
+}
+
 func (p *process) following() bool {
 	shown, ok := p.status()
 	return ok && shown.Kubernetes.Phase == kube.PhaseFollowing
@@ -158,6 +171,7 @@ func TestRunWithKubernetes(t *testing.T) {
 	s := newSetting(t)
 	p := s.start("a")
 	s.eventually(p.following, "the operator follows")
+	s.eventually(func() bool { return p.page("/readyz") == "Converged\nKubernetes: Following\n" }, "both parts say how they are")
 	s.register("pi-1")
 	s.apply("web", "60")
 	s.eventually(func() bool { return s.argument("web") == "60" }, "kubectl reaches the fleet")

@@ -69,7 +69,10 @@ func run(ctx context.Context, o options, version string, logs io.Writer) error {
 		}
 		group.Go(func() error {
 			return health.Serve(ctx, listener,
-				func() (bool, string) { return readiness(prepared.Load(), engine.Status().Phase) },
+				func() (bool, string) {
+					ready, word := readiness(prepared.Load(), engine.Status().Phase)
+					return ready, word + kubernetesWord(bridge)
+				},
 				statusOf(engine, bridge))
 		})
 	}
