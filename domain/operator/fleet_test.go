@@ -30,9 +30,19 @@ type fleet struct {
 	operator *operator.Operator
 	stop     func()
 	devices  map[contracts.DeviceID]*agent
+	// key is the signing key, nil for testKey.
+	key ed25519.PrivateKey
 }
 
 func testKey() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)) }
+
+// signer is the key that operators sign with from now on.
+func (f *fleet) signer() ed25519.PrivateKey {
+	if f.key != nil {
+		return f.key
+	}
+	return testKey()
+}
 
 // inFleet runs a test in virtual time. The operator is not started.
 func inFleet(t *testing.T, test func(f *fleet)) {
@@ -62,7 +72,7 @@ func (f *fleet) start() {
 
 func (f *fleet) startWith(capabilities operator.Capabilities) {
 	ctx, cancel := context.WithCancel(f.t.Context())
-	f.operator = operator.New(capabilities, testKey(), f.options)
+	f.operator = operator.New(capabilities, f.signer(), f.options)
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := f.operator.Run(ctx); err != nil {
@@ -154,7 +164,7 @@ func (f *fleet) document(id contracts.DeviceID) *contracts.DesiredState {
 	require.NoError(f.t, err)
 	signed, err := contracts.Decode[contracts.Signed](stored.Envelope)
 	require.NoError(f.t, err)
-	public, _ := testKey().Public().(ed25519.PublicKey)
+	public, _ := f.signer().Public().(ed25519.PublicKey)
 	require.NoError(f.t, signed.Verify([]ed25519.PublicKey{public}))
 	state, err := contracts.Decode[contracts.DesiredState](signed.Document)
 	require.NoError(f.t, err)
