@@ -3,6 +3,7 @@ package nats
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"sync"
@@ -100,7 +101,10 @@ func connectError(ctx context.Context, err, dial error) error {
 	if errors.Is(err, nats.ErrNoServers) && dial != nil {
 		err = errors.Join(err, dial)
 	}
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch kind := kindOf(err); {
+	case untrusted:
+		return domain.WrapError(kind, err, "the broker's certificate is not trusted here: check that the server URL is right, and that the certificate authority that is named, or the system's without one, is the broker's own")
 	case errors.Is(err, errNoToken):
 		return domain.WrapError(kind, dial, "cannot connect to the broker")
 	case errors.Is(kind, domain.ErrUnauthenticated):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,6 +39,9 @@ type authFleet struct {
 	server   string
 	broker   *runningBroker
 	setup    zitadel.SetupResult
+	// authority is the file with the broker's private certificate authority; empty
+	// without TLS.
+	authority string
 
 	mu       sync.Mutex
 	programs []*fleettest.Program
@@ -51,10 +55,17 @@ type runningBroker struct {
 
 func startAuthFleet(t *testing.T) *authFleet {
 	t.Helper()
+	return startAuthFleetWith(t, func(*authFleet) {})
+}
+
+// startAuthFleetWith lets prepare change the broker's configuration.
+func startAuthFleetWith(t *testing.T, prepare func(*authFleet)) *authFleet {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*timeout)
 	t.Cleanup(cancel)
 	f := &authFleet{t: t, ctx: ctx, dir: t.TempDir()}
 	f.startIdentity()
+	prepare(f)
 	f.startBroker()
 	t.Cleanup(f.end)
 	f.startOperator()
@@ -85,12 +96,10 @@ func (f *authFleet) startBroker() {
 		require.NoError(f.t, err)
 		return public
 	}
-	f.config = nats.ServerConfig{
-		Name: "e2e", Port: -1, StoreDir: f.path("store"),
-		Issuer: key("issuer.nk", nats.IssuerKey), Exchange: key("exchange.nk", nats.ExchangeKey),
-		CalloutUser: key("callout.nk", nats.UserKey), SystemUser: key("system.nk", nats.UserKey),
-		Operators: []string{key("operator.nk", nats.UserKey)},
-	}
+	f.config.Name, f.config.Port, f.config.StoreDir = "e2e", -1, f.path("store")
+	f.config.Issuer, f.config.Exchange = key("issuer.nk", nats.IssuerKey), key("exchange.nk", nats.ExchangeKey)
+	f.config.CalloutUser, f.config.SystemUser = key("callout.nk", nats.UserKey), key("system.nk", nats.UserKey)
+	f.config.Operators = []string{key("operator.nk", nats.UserKey)}
 	server, err := devserver.NewWithCallout(f.config)
 	require.NoError(f.t, err)
 	f.server = server.URL()
@@ -104,7 +113,7 @@ func (f *authFleet) startOperator() {
 	_, _, err := fleettest.Run(f.ctx, filepath.Join(bin, "fleet-operator"), []string{"keygen", f.path("signing.pem")}, nil)
 	require.NoError(f.t, err)
 	operator := f.start("operator", "fleet-operator", "run", "--server", f.server, "--nkey-file", f.path("operator.nk"),
-		"--signing-key-file", f.path("signing.pem"), "--identity", "one", "--heartbeat-interval", "1s", "--lease-ttl", "3s", "--health-address", "")
+		"--signing-key-file", f.path("signing.pem"), "--identity", "one", "--heartbeat-interval", "1s", "--lease-ttl", "3s", "--health-address", "", "--ca-file", f.authority)
 	f.until("the operator to work", func() (bool, string) {
 		return strings.Contains(operator.Output(), "desired state is up to date"), operator.Output()
 	})
@@ -123,7 +132,7 @@ func (f *authFleet) startCallout(name string, flags ...string) *fleettest.Progra
 		"--issuer-seed-file", f.path("issuer.nk"), "--exchange-seed-file", f.path("exchange.nk"),
 		"--identity-issuer", f.identity.Issuer(), "--organization", f.setup.OrganizationID, "--project", f.setup.ProjectID,
 		"--device-prefix", string(devicePrefix), "--service-key-file", f.path("service-key.json"), "--cache-dir", cache,
-		"--signing-key", strings.TrimSpace(public),
+		"--signing-key", strings.TrimSpace(public), "--ca-file", f.authority, "--device-ca-file", f.authority,
 	}, flags...)...)
 	f.until("callout "+name+" to admit clients", func() (bool, string) {
 		return strings.Contains(callout.Output(), "admitting clients"), callout.Output()
@@ -170,7 +179,7 @@ func (f *authFleet) end() {
 func (f *authFleet) fleet(args ...string) (string, error) {
 	f.t.Helper()
 	out, said, err := fleettest.Run(f.ctx, filepath.Join(bin, "fleet"), args, []string{
-		"FLEET_NATS_URL=" + f.server, "FLEET_NKEY=" + f.path("operator.nk"), "XDG_CONFIG_HOME=" + f.path("config"),
+		"FLEET_NATS_URL=" + f.server, "FLEET_NKEY=" + f.path("operator.nk"), "XDG_CONFIG_HOME=" + f.path("config"), "FLEET_TLS_CA=" + f.authority,
 	})
 	if err != nil {
 		return out, fmt.Errorf("fleet %s: %w: %s", strings.Join(args, " "), err, said)
@@ -220,7 +229,7 @@ func (d *enrolling) invite(name string, flags ...string) string {
 // enroll runs `fleet-agent enroll` to its end.
 func (d *enrolling) enroll(tokenFile string, flags ...string) (string, error) {
 	out, said, err := fleettest.Run(d.fleet.ctx, filepath.Join(bin, "fleet-agent"), append([]string{
-		"enroll", "--config", d.config(), "--server", d.fleet.server, "--token-file", tokenFile,
+		"enroll", "--config", d.config(), "--server", d.fleet.server, "--token-file", tokenFile, "--ca-file", d.fleet.authority,
 	}, flags...), nil)
 	return out + said, err
 }
@@ -264,12 +273,13 @@ func (d *enrolling) awaitLink(up bool) {
 // linkIs reports whether `fleet-agent status` says that the agent is connected,
 // or that it is not.
 func linkIs(status string, up bool) bool {
-	want := "not connected"
+	want := []string{"not connected"}
 	if up {
-		want = "connected to nats://"
+		want = []string{"connected to nats://", "connected to tls://"}
 	}
 	for line := range strings.Lines(status) {
-		if text, ok := strings.CutPrefix(line, "Link"); ok && strings.HasPrefix(strings.TrimSpace(text), want) {
+		text, ok := strings.CutPrefix(line, "Link")
+		if ok && slices.ContainsFunc(want, func(w string) bool { return strings.HasPrefix(strings.TrimSpace(text), w) }) {
 			return true
 		}
 	}

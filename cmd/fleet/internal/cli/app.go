@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -142,9 +143,12 @@ func (a *App) open(ctx context.Context, target Target) (Session, func(), error) 
 
 // connectError says which fleet, why, and what to do next.
 func connectError(ctx context.Context, target Target, err error) error {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case untrusted:
+		return fmt.Errorf("cannot reach %s: %w; name the broker's certificate authority with --tls-ca, or caFile of the context", target, err)
 	case errors.Is(err, domain.ErrInvalid):
 		return fmt.Errorf("the connection to %s cannot be set up: %w", target, err)
 	case errors.Is(err, domain.ErrUnauthenticated), errors.Is(err, domain.ErrPermissionDenied):
