@@ -34,8 +34,8 @@ type parts struct {
 	missing string
 	// bin holds the programs, debian the root file system, which is read only.
 	bin, debian string
-	// packages are two versions of the .deb, older first.
-	packages [2]string
+	// packages are two versions of the .deb, older first, and rpms of the .rpm.
+	packages, rpms [2]string
 }
 
 func TestMain(m *testing.M) {
@@ -82,6 +82,11 @@ func build(ctx context.Context, dir string) (parts, error) {
 			return p, errors.Join(err, errors.New(string(output)))
 		}
 		p.packages[i] = filepath.Join(dir, fmt.Sprintf("fleet-agent_%s_%s.deb", version, runtime.GOARCH))
+		found, err := filepath.Glob(filepath.Join(dir, "fleet-agent-"+version+"*.rpm"))
+		if err != nil || len(found) != 1 {
+			return p, fmt.Errorf("packaging/build made %d packages of version %s for rpm: %w", len(found), version, err)
+		}
+		p.rpms[i] = found[0]
 	}
 	return p, nil
 }

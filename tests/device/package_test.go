@@ -42,17 +42,7 @@ func TestPackage(t *testing.T) {
 	d.mustFail(t, "systemctl", "is-active", "fleet-agent")
 	d.mustFail(t, "fleet-agent", "check")
 	d.checkUnits(t)
-
-	// What an agent that was connected once has on its disk: one process to run.
-	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	d.write(t, "/var/lib/fleet-agent/agent/desired-state.json", string(desiredProcess(t, key)), 0o600)
-	public, _ := key.Public().(ed25519.PublicKey)
-	d.fillIn(t, settings{Device: "pi-1", SigningKey: contracts.FormatPublicKey(public), Server: "nats://127.0.0.1:1"})
-	d.must(t, "sed", "--in-place", "s|^nkey_file|# nkey_file|", "/etc/fleet-agent/config.toml")
-	d.must(t, "fleet-agent", "check")
-	d.must(t, "systemctl", "enable", "--now", "fleet-agent")
-	process := d.awaitStatus(t, "runs the workload from disk", agentStatus.allRunning).Deployments[0].Services[0].PID
-	started := d.must(t, "cut", "-d ", "-f22", fmt.Sprintf("/proc/%d/stat", process))
+	process, started := d.runFromDisk(t)
 	require.Equal(t, "700 root", d.must(t, "stat", "--format", "%a %U", "/var/lib/fleet-agent"))
 	agent := d.must(t, "systemctl", "show", "--property=MainPID", "--value", "fleet-agent")
 	d.checkConfinement(t, agent)
@@ -61,7 +51,7 @@ func TestPackage(t *testing.T) {
 	upgraded := d.awaitStatus(t, "runs the new version", func(s agentStatus) bool { return s.Version == "v0.0.2" && s.allRunning() })
 	require.NotEqual(t, agent, d.must(t, "systemctl", "show", "--property=MainPID", "--value", "fleet-agent"))
 	require.Equal(t, process, upgraded.Deployments[0].Services[0].PID, "the workload goes on")
-	require.Equal(t, started, d.must(t, "cut", "-d ", "-f22", fmt.Sprintf("/proc/%d/stat", process)))
+	require.Equal(t, started, d.startOf(t, process))
 	d.must(t, "grep", "--quiet", `device = "pi-1"`, "/etc/fleet-agent/config.toml")
 
 	d.must(t, "dpkg", "--remove", "fleet-agent")
@@ -78,6 +68,28 @@ func TestPackage(t *testing.T) {
 	d.must(t, "dpkg", "--purge", "fleet-agent")
 	d.mustFail(t, "test", "-e", "/etc/fleet-agent")
 	d.mustFail(t, "test", "-e", "/var/lib/fleet-agent")
+}
+
+// runFromDisk starts the agent with what one that was connected once has on its
+// disk: one process to run. It returns the process and when it was started.
+func (d *device) runFromDisk(t *testing.T) (process int, started string) {
+	t.Helper()
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	d.write(t, "/var/lib/fleet-agent/agent/desired-state.json", string(desiredProcess(t, key)), 0o600)
+	public, _ := key.Public().(ed25519.PublicKey)
+	d.fillIn(t, settings{Device: "pi-1", SigningKey: contracts.FormatPublicKey(public), Server: "nats://127.0.0.1:1"})
+	d.must(t, "sed", "--in-place", "s|^nkey_file|# nkey_file|", "/etc/fleet-agent/config.toml")
+	d.must(t, "fleet-agent", "check")
+	d.must(t, "systemctl", "enable", "--now", "fleet-agent")
+	process = d.awaitStatus(t, "runs the workload from disk", agentStatus.allRunning).Deployments[0].Services[0].PID
+	return process, d.startOf(t, process)
+}
+
+// startOf is when a process was started, in the kernel's clock ticks: a PID can be
+// used again.
+func (d *device) startOf(t *testing.T, process int) string {
+	t.Helper()
+	return d.must(t, "cut", "-d ", "-f22", fmt.Sprintf("/proc/%d/stat", process))
 }
 
 // checkUnits has systemd look for mistakes in both units. It exits with 0 when
