@@ -34,6 +34,22 @@ type ChartSource interface {
 	Load(ctx context.Context) (*Chart, error)
 }
 
+// Pin returns what a source asks of its chart: an empty text asks for nothing.
+// Of sources of other packages nothing is known.
+func Pin(source ChartSource) (name, version, digest string) {
+	switch s := source.(type) {
+	case Repository:
+		return s.Name, s.Version, s.Digest
+	case OCI:
+		return path.Base(s.Reference), s.Version, s.Digest
+	case Archive:
+		return "", s.Version, s.Digest
+	case Directory:
+		return "", s.Version, s.Digest
+	}
+	return "", "", ""
+}
+
 // Chart is a chart that was loaded.
 type Chart struct {
 	Name    string
@@ -42,6 +58,8 @@ type Chart struct {
 	// a directory, that of its files.
 	Digest string
 	files  []*loader.BufferedFile
+	// archive is what the files came in, if it was one.
+	archive []byte
 }
 
 // open returns the chart for Helm, which changes what it gets.
@@ -83,7 +101,11 @@ func fromArchive(archive []byte, name, version, digest string) (*Chart, error) {
 	if err != nil {
 		return nil, domain.WrapError(domain.ErrInvalid, err, "it is no archive of a chart")
 	}
-	return loaded(files, "sha256:"+hex.EncodeToString(sum[:]), name, version, digest)
+	c, err := loaded(files, "sha256:"+hex.EncodeToString(sum[:]), name, version, digest)
+	if err == nil {
+		c.archive = archive
+	}
+	return c, err
 }
 
 // Archive is a chart's .tgz on this machine.
@@ -138,13 +160,18 @@ type Directory struct {
 	// Version and Digest pin the chart; both are optional.
 	Version string
 	Digest  string
+	// Embedded says that the chart is part of this program.
+	Embedded bool
 }
 
 // Load implements ChartSource.
-func (d Directory) Load(context.Context) (*Chart, error) {
+func (d Directory) Load(context.Context) (*Chart, error) { return d.Read() }
+
+// Read is Load, which does not wait for anything here.
+func (d Directory) Read() (*Chart, error) {
 	what := "chart directory " + d.Name
 	var files []*loader.BufferedFile
-	hash, size := sha256.New(), 0
+	size := 0
 	err := fs.WalkDir(d.Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -156,8 +183,6 @@ func (d Directory) Load(context.Context) (*Chart, error) {
 		if size += len(data); size > maxArchive {
 			return domain.Errorf(domain.ErrInvalid, "it is larger than %d MiB", maxArchive>>20)
 		}
-		fmt.Fprintf(hash, "%q %d\n", path.Clean(name), len(data))
-		hash.Write(data)
 		files = append(files, &loader.BufferedFile{Name: path.Clean(name), Data: data})
 		return nil
 	})
@@ -167,7 +192,7 @@ func (d Directory) Load(context.Context) (*Chart, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	c, err := loaded(files, "sha256:"+hex.EncodeToString(hash.Sum(nil)), "", d.Version, d.Digest)
+	c, err := loaded(files, filesDigest(files), "", d.Version, d.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

@@ -37,6 +37,8 @@ type Deployment struct {
 	Values    map[string]any
 	// Timeout is how long it may take to get ready; 5 minutes by default.
 	Timeout time.Duration
+	// Images says from where the images come; nil for where the chart says.
+	Images *Images
 	// Progress takes notes of what it waits for; may be nil.
 	Progress deploy.Progress
 }
@@ -53,6 +55,15 @@ func (t *Topology) helm(namespace string) *action.Configuration {
 	return &action.Configuration{RESTClientGetter: t, KubeClient: client, Releases: releases, Log: discard}
 }
 
+// helmFor is helm for what is to be deployed.
+func (t *Topology) helmFor(d Deployment) *action.Configuration {
+	helm := t.helm(d.Namespace)
+	if client, ok := helm.KubeClient.(*helmkube.Client); ok && d.Images != nil {
+		helm.KubeClient = &imagesClient{Client: client, images: d.Images}
+	}
+	return helm
+}
+
 // Last implements Releases.
 func (t *Topology) Last(_ context.Context, namespace, name string) (*release.Release, error) {
 	found, err := t.helm(namespace).Releases.Last(name)
@@ -67,7 +78,7 @@ func (t *Topology) Deploy(ctx context.Context, d Deployment) error {
 	if d.Timeout <= 0 {
 		d.Timeout = defaultReadyTimeout
 	}
-	helm := t.helm(d.Namespace)
+	helm := t.helmFor(d)
 	last, err := helm.Releases.Last(d.Name)
 	if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
 		return translate(err, "read release %s/%s", d.Namespace, d.Name)
@@ -106,14 +117,25 @@ func perform(ctx context.Context, helm *action.Configuration, last *release.Rele
 		return err
 	}
 	labels := map[string]string{chartLabel: mark(d.Chart)}
+	if d.Images != nil {
+		labels[imagesLabel] = d.Images.mark()
+	}
 	if last == nil {
 		install := action.NewInstall(helm)
+		if d.Images != nil {
+			install.PostRenderer = d.Images
+		}
 		install.ReleaseName, install.Namespace, install.Labels = d.Name, d.Namespace, labels
 		install.Wait, install.WaitForJobs, install.Timeout = true, true, d.Timeout
 		_, err = install.RunWithContext(ctx, opened, values)
 		return translate(inLine(err), "install")
 	}
 	upgrade := action.NewUpgrade(helm)
+	if d.Images != nil {
+		upgrade.PostRenderer = d.Images
+	} else {
+		labels[imagesLabel] = "null" // which removes it
+	}
 	upgrade.Namespace, upgrade.Labels, upgrade.MaxHistory = d.Namespace, labels, history
 	upgrade.Wait, upgrade.WaitForJobs, upgrade.Timeout = true, true, d.Timeout
 	upgrade.ResetValues = true // the values are all of them

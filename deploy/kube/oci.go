@@ -106,11 +106,11 @@ func (w *watch) explain(err error) error {
 		return deploy.WithNext(domain.WrapError(domain.ErrUnavailable, err, "registry"),
 			"see that this machine reaches the registry, or name a chart's archive or directory instead")
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return deploy.WithNext(domain.WrapError(kindOfStatus(status), err, "registry"), "log in: helm registry login")
+		return deploy.WithNext(domain.WrapError(KindOfStatus(status), err, "registry"), "log in: helm registry login")
 	case status == http.StatusNotFound:
 		return deploy.WithNext(domain.WrapError(domain.ErrNotFound, err, "registry"), "see that the reference and the version are right")
 	case status >= http.StatusBadRequest:
-		return domain.WrapError(kindOfStatus(status), err, "registry")
+		return domain.WrapError(KindOfStatus(status), err, "registry")
 	}
 	return domain.WrapError(domain.ErrInvalid, err, "registry")
 }

@@ -26,6 +26,8 @@ type Release struct {
 	Name      string
 	Source    ChartSource
 	Values    map[string]any
+	// Images says from where the images come; nil for where the chart says.
+	Images *Images
 	// Timeout is how long it may take to get ready; 5 minutes by default.
 	Timeout time.Duration
 	// Leaves names what stays when it is uninstalled.
@@ -40,8 +42,8 @@ var _ deploy.Resource = (*Release)(nil)
 // ID implements deploy.Resource.
 func (r *Release) ID() string { return "release " + r.Namespace + "/" + r.Name }
 
-// load loads the chart once.
-func (r *Release) load(ctx context.Context) (*Chart, error) {
+// Load loads the chart once: what Source returns.
+func (r *Release) Load(ctx context.Context) (*Chart, error) {
 	r.loading.Lock()
 	defer r.loading.Unlock()
 	if r.chart == nil {
@@ -71,7 +73,7 @@ func (r *Release) Plan(ctx context.Context, goal deploy.Goal) (deploy.Change, er
 		}
 		return deploy.Change{Action: deploy.ActionDelete, Summary: summary}, nil
 	}
-	chart, err := r.load(ctx)
+	chart, err := r.Load(ctx)
 	if err != nil {
 		return deploy.Change{}, err
 	}
@@ -101,6 +103,11 @@ func (r *Release) compare(ctx context.Context, last *release.Release, chart *Cha
 		change.Summary = fmt.Sprintf("upgrade from %s %s to %s %s", last.Chart.Name(), last.Chart.Metadata.Version, chart.Name, chart.Version)
 	case last.Labels[chartLabel] != mark(chart):
 		change.Summary = "upgrade to another chart of the same version"
+	case last.Labels[imagesLabel] != r.Images.mark():
+		change.Summary = "take the images from where the chart says"
+		if r.Images != nil {
+			change.Summary = "take the images from " + r.Images.From
+		}
 	}
 	have, err := plainValues(last.Config)
 	if err != nil {
@@ -175,13 +182,13 @@ func (r *Release) Apply(ctx context.Context, goal deploy.Goal, progress deploy.P
 	if goal == deploy.Absent {
 		return r.Releases.Uninstall(ctx, r.Namespace, r.Name)
 	}
-	chart, err := r.load(ctx)
+	chart, err := r.Load(ctx)
 	if err != nil {
 		return err
 	}
 	progress(fmt.Sprintf("deploy %s %s and wait until it is ready", chart.Name, chart.Version))
 	return r.Releases.Deploy(ctx, Deployment{
-		Namespace: r.Namespace, Name: r.Name, Chart: chart, Values: r.Values, Timeout: r.Timeout, Progress: progress,
+		Namespace: r.Namespace, Name: r.Name, Chart: chart, Values: r.Values, Images: r.Images, Timeout: r.Timeout, Progress: progress,
 	})
 }
 

@@ -116,7 +116,7 @@ func (r Repository) get(ctx context.Context, at, base *url.URL, limit int64) ([]
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, domain.Errorf(kindOfStatus(response.StatusCode), "get %s: %s", at.Redacted(), response.Status)
+		return nil, domain.Errorf(KindOfStatus(response.StatusCode), "get %s: %s", at.Redacted(), response.Status)
 	}
 	data, err := readAll(response.Body, limit)
 	if err != nil {
@@ -125,7 +125,8 @@ func (r Repository) get(ctx context.Context, at, base *url.URL, limit int64) ([]
 	return data, nil
 }
 
-func kindOfStatus(code int) error {
+// KindOfStatus is the kind in the domain of an HTTP status that is a failure.
+func KindOfStatus(code int) error {
 	switch {
 	case code == http.StatusUnauthorized:
 		return domain.ErrUnauthenticated
