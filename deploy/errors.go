@@ -61,17 +61,22 @@ func WithNext(err error, format string, args ...any) error {
 	return &advice{error: err, next: fmt.Sprintf(format, args...)}
 }
 
-// nextOf returns the innermost advice: whoever was closest knows best.
-func nextOf(err error) string {
+// Next returns what the innermost WithNext in err said, since whoever was closest
+// knows best; empty for none.
+func Next(err error) string {
 	next := ""
 	for {
 		found, ok := errors.AsType[*advice](err)
 		if !ok {
-			break
+			return next
 		}
 		next, err = found.next, found.error
 	}
-	switch {
+}
+
+// nextOf always knows something.
+func nextOf(err error) string {
+	switch next := Next(err); {
 	case next != "":
 		return next
 	case errors.Is(err, context.Canceled):

@@ -130,8 +130,12 @@ func Table() []Rule {
 				core, "adapters/nats", "adapters/zitadel", "adapters/kube",
 				"adapters/podman", "adapters/process", "adapters/systemd",
 			),
-			External: with(kubernetes, "helm.sh/helm/v3", "golang.org/x/crypto", yaml, sync),
-			Test:     testing,
+			External: with(
+				kubernetes, "helm.sh/helm/v3", "golang.org/x/crypto", yaml, sync,
+				// What Helm itself pulls charts with.
+				"oras.land/oras-go/v2", "github.com/opencontainers",
+			),
+			Test:     with(testing, "github.com/google/go-containerregistry/pkg/registry"),
 			Packages: []PackageRule{{Dir: "host/hosttest", TestOnly: true}, {Dir: "kube/charttest", TestOnly: true}, {Dir: "kube/kubelettest", TestOnly: true}},
 		},
 		{
