@@ -56,6 +56,9 @@ type FleetOperatorScore struct {
 	// SigningKey is the fleet's key, as `fleet-operator keygen` makes it.
 	// Without one it is made in the cluster, once.
 	SigningKey []byte
+	// Devices is how many there will be: memory and processor follow from it, and
+	// are the chart's own when it is zero.
+	Devices int
 	// Replicas is how many operators run; 2 by default.
 	Replicas int
 	// StreamReplicas is how many copies the broker keeps: 1 (default), 3 or 5.
@@ -88,6 +91,8 @@ func (s *FleetOperatorScore) check() error {
 		return domain.Errorf(domain.ErrInvalid, "credential: give a key, or a user and password")
 	case (s.User == "") != (len(s.Password) == 0):
 		return domain.Errorf(domain.ErrInvalid, "credential: a user needs a password, and a password a user")
+	case s.Devices < 0:
+		return domain.Errorf(domain.ErrInvalid, "devices: %d is less than none", s.Devices)
 	case s.Replicas < 0:
 		return domain.Errorf(domain.ErrInvalid, "replicas: %d is less than none", s.Replicas)
 	}
@@ -116,7 +121,7 @@ func (s *FleetOperatorScore) Resources(topology Cluster) ([]deploy.Resource, err
 		s.signing(topology),
 		&kube.Release{
 			Releases: topology, Namespace: s.namespace(), Name: releaseName, Values: s.values(),
-			Source: kube.Directory{Files: chart, Name: releaseName},
+			Source: kube.Directory{Files: chart, Name: releaseName, Embedded: true},
 			Leaves: "the namespace, the signing key, and all Devices and Deployments",
 		}), nil
 }
@@ -190,6 +195,9 @@ func (s *FleetOperatorScore) values() map[string]any {
 		"signingKey":     map[string]any{"secret": signingSecret, "key": signingKey},
 		"definitions":    map[string]any{"enabled": false},
 		"serviceMonitor": map[string]any{"enabled": s.ServiceMonitor},
+	}
+	if s.Devices > 0 {
+		values["resources"] = SizeFor(s.Devices).resources()
 	}
 	if s.Replicas > 0 {
 		values["replicas"] = s.Replicas
