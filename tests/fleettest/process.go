@@ -55,13 +55,18 @@ func CPUTime(pid int) time.Duration {
 }
 
 // Memory returns the resident memory of a process in bytes, 0 for none.
-func Memory(pid int) int64 {
+func Memory(pid int) int64 { return memory(pid, "VmRSS:") }
+
+// PeakMemory returns the most that Memory has been.
+func PeakMemory(pid int) int64 { return memory(pid, "VmHWM:") }
+
+func memory(pid int, field string) int64 {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(data)) {
-		if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == "VmRSS:" {
+		if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == field {
 			kib, _ := strconv.ParseInt(fields[1], 10, 64)
 			return kib << 10
 		}

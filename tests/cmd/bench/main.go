@@ -25,7 +25,7 @@ func main() {
 	root := flag.String("root", ".", "directory of the checkout, to build for other architectures")
 	changes := flag.Int("changes", 100, "number of changes to follow to the running container")
 	devices := flag.Int("devices", fleetSize, "number of devices to publish for")
-	only := flag.String("only", "sizes,idle,containers,change,publishing,storm,kubernetes", "what to measure, separated by commas")
+	only := flag.String("only", "sizes,idle,containers,change,publishing,storm,kubernetes,sizing", "what to measure, separated by commas")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -67,12 +67,12 @@ func (b *bench) run(ctx context.Context) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	measures := map[string]func(context.Context, string) error{
 		"sizes": b.sizes, "idle": b.idle, "containers": b.idleContainers, "change": b.change, "publishing": b.publishing, "storm": b.storm,
-		"kubernetes": b.kubernetes,
+		"kubernetes": b.kubernetes, "sizing": b.sizing,
 	}
 	for _, name := range b.only {
 		measure, ok := measures[name]
 		if !ok {
-			return fmt.Errorf("-only: %q is unknown, use sizes, idle, containers, change, publishing, storm or kubernetes", name)
+			return fmt.Errorf("-only: %q is unknown, use sizes, idle, containers, change, publishing, storm, kubernetes or sizing", name)
 		}
 		if err := measure(ctx, dir); err != nil {
 			return err

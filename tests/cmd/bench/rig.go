@@ -199,7 +199,7 @@ func (r *rig) report(n int) error {
 	return r.raw.FlushTimeout(time.Minute)
 }
 
-func (r *rig) startOperator(ctx context.Context) error {
+func (r *rig) startOperator(ctx context.Context, args ...string) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -208,10 +208,10 @@ func (r *rig) startOperator(ctx context.Context) error {
 	if err := listener.Close(); err != nil {
 		return err
 	}
-	r.operator, err = fleettest.Start("operator", filepath.Join(r.bin, "fleet-operator"), []string{
+	r.operator, err = fleettest.Start("operator", filepath.Join(r.bin, "fleet-operator"), append([]string{
 		"run", "--server", r.server.URL(), "--nkey-file", r.operatorNKey(), "--signing-key-file", r.signingKey(),
 		"--identity", "bench", "--health-address", r.health,
-	}, nil, nil)
+	}, args...), nil, nil)
 	return err
 }
 
