@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony-fleet/cmd/fleet-deploy/internal/site"
 )
 
 // usageError is a mistake on the command line or in the file.
@@ -37,7 +41,8 @@ func exitCode(err error, stderr io.Writer) int {
 	return 1
 }
 
-const long = `fleet-deploy brings up the parts of a fleet that a YAML file describes.
+const long = `fleet-deploy brings up the parts of a fleet that a YAML file describes, or
+values that are given with --set.
 
 It looks at the real things first and shows what it would change. It changes
 only what differs, so a second run changes nothing and one that was interrupted
@@ -61,7 +66,17 @@ func newCommand(version string, getenv func(string) (string, bool)) *cobra.Comma
   fleet-deploy apply -f site.yaml --only pi-042 --yes -o json
 
   # Does it work?
-  fleet-deploy smoke -f site.yaml`,
+  fleet-deploy smoke -f site.yaml
+
+  # Without a file: one agent on a host
+  fleet-deploy apply --set agents.packages=[fleet-agent_0.1.0_arm64.deb] \
+    --set agents.servers=[tls://broker.example:4222] --set agents.signingKeys=[ed25519:…] \
+    --set agents.hosts[0].device=pi-042 --set agents.hosts[0].address=10.0.0.42 \
+    --set agents.hosts[0].nkeyFile=pi-042.nk --set agents.ssh.user=pi
+
+  # For a site without the Internet
+  fleet-deploy bundle -f site.yaml --to site.bundle
+  fleet-deploy apply -f site.yaml --bundle site.bundle`,
 		Version:       version,
 		Args:          noArgs,
 		SilenceErrors: true,
@@ -76,6 +91,7 @@ func newCommand(version string, getenv func(string) (string, bool)) *cobra.Comma
 		o.command("apply", "Make everything as the file says, and prove it", (*operation).apply),
 		o.command("smoke", "Prove that everything works, and change nothing", (*operation).smoke),
 		o.command("destroy", "Remove what apply made", (*operation).destroy),
+		o.bundleCommand(),
 		&cobra.Command{
 			Use:   "version",
 			Short: "Print the version",
@@ -106,6 +122,55 @@ type options struct {
 	yes      bool
 	parallel int
 	details  bool
+	set      []string
+	bundle   string
+}
+
+// read reads the site that the flags describe.
+func (o *options) read(command *cobra.Command) (*site.Site, error) {
+	path := o.file
+	if len(o.set) > 0 && !command.Flags().Changed("file") {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			path = "" // the flags are all of it
+		}
+	}
+	described, err := site.Read(site.Source{Path: path, Stdin: command.InOrStdin(), Set: o.set})
+	if err != nil {
+		return nil, &usageError{cause: err}
+	}
+	return described, nil
+}
+
+// describe adds the flags that describe the site.
+func (o *options) describe(command *cobra.Command) {
+	flags := command.Flags()
+	flags.StringVarP(&o.file, "file", "f", "site.yaml", "the YAML file that describes the site; - for standard input")
+	flags.StringArrayVar(&o.set, "set", nil, "path=value to put into the file, or instead of one; the value is YAML")
+	flags.StringSliceVar(&o.only, "only", nil, "names of the targets to handle, by default all")
+	flags.StringVarP(&o.output, "output", "o", "text", "text or json")
+	o.complete(command, "set", func(begun string) ([]string, cobra.ShellCompDirective) {
+		return site.Complete(begun), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	})
+	o.complete(command, "output", func(string) ([]string, cobra.ShellCompDirective) {
+		return []string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp
+	})
+	o.complete(command, "file", func(string) ([]string, cobra.ShellCompDirective) {
+		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+	})
+}
+
+func (o *options) complete(command *cobra.Command, flag string, do func(begun string) ([]string, cobra.ShellCompDirective)) {
+	_ = command.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return do(begun)
+	})
+}
+
+// check refuses flags that say nothing.
+func (o *options) check() error {
+	if o.output != "text" && o.output != "json" {
+		return usagef("--output %q is unknown: use text or json", o.output)
+	}
+	return nil
 }
 
 func (o *options) command(use, short string, do func(*operation, context.Context) error) *cobra.Command {
@@ -116,23 +181,22 @@ func (o *options) command(use, short string, do func(*operation, context.Context
   fleet-deploy %[1]s -f site.yaml --only pi-042`, use),
 		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if o.output != "text" && o.output != "json" {
-				return usagef("--output %q is unknown: use text or json", o.output)
+			if err := o.check(); err != nil {
+				return err
 			}
 			if o.parallel < 1 {
 				return usagef("--parallel must be at least 1")
 			}
-			op, err := o.open(command.InOrStdin(), command.OutOrStdout(), command.ErrOrStderr())
+			op, err := o.open(command)
 			if err != nil {
 				return err
 			}
 			return errors.Join(do(op, command.Context()), op.close())
 		},
 	}
+	o.describe(command)
 	flags := command.Flags()
-	flags.StringVarP(&o.file, "file", "f", "site.yaml", "the YAML file that describes the site")
-	flags.StringSliceVar(&o.only, "only", nil, "names of the targets to handle, by default all")
-	flags.StringVarP(&o.output, "output", "o", "text", "text or json")
+	flags.StringVar(&o.bundle, "bundle", "", "take charts and images from this file, which fleet-deploy bundle made")
 	flags.IntVar(&o.parallel, "parallel", 10, "how many targets are handled at once")
 	switch use {
 	case "apply", "destroy":

@@ -39,6 +39,17 @@ func TestUsage(t *testing.T) {
 		{[]string{"plan", "--no-such-flag"}, 2, "see `fleet-deploy plan --help`"},
 		{[]string{"plan", "-o", "yaml"}, 2, `--output "yaml" is unknown`},
 		{[]string{"plan", "--parallel", "0"}, 2, "--parallel must be at least 1"},
+		{[]string{"plan", "-f", "-"}, 2, "standard input: it is empty"},
+		{[]string{"plan", "--set", "nats"}, 2, "--set nats: write it as path=value"},
+		{[]string{"plan", "--set", "nats.devcies=3"}, 2, `nats has no "devcies"; it has chart, devices,`},
+		{[]string{"plan", "--set", "nats.devices=many"}, 2, "--set: yaml: unmarshal errors"},
+		{[]string{"plan", "--set", "agents.hosts[0].device=pi"}, 2, "address: name it"},
+		{[]string{"plan", "--set", "images.registry=r", "--set", "agents.hosts[0].device=pi"}, 2, "name it with --bundle"},
+		{[]string{"plan", "--bundle", "/nonexistent", "--set", "agents.hosts[0].device=pi"}, 2, "next: make it where the Internet is: fleet-deploy bundle"},
+		{[]string{"bundle", "--verify", "/nonexistent"}, 1, "no such file"},
+		{[]string{"bundle", "--set", "agents.podman=true"}, 2, "there is nothing to bundle"},
+		{[]string{"bundle", "-o", "yaml"}, 2, `--output "yaml" is unknown`},
+		{[]string{"bundle", "--only", "nats", "--set", "operator={image: i, servers: [a], nkeyFile: n}"}, 2, "--only nats: the site has no such target; it has operator"},
 	} {
 		result := fleetDeploy(t, test.args...)
 		require.Equal(t, test.code, result.code, test.args)
@@ -93,4 +104,10 @@ func TestFailuresAreToldWithWhatToDo(t *testing.T) {
 	for line := range strings.Lines(result.errors) {
 		require.True(t, json.Valid([]byte(line)), line)
 	}
+}
+
+func TestCompletion(t *testing.T) {
+	result := fleetDeploy(t, "__complete", "plan", "--set", "nats.tls.")
+	require.Zero(t, result.code)
+	require.Equal(t, "nats.tls.caFile=\nnats.tls.certFile=\nnats.tls.host=\nnats.tls.keyFile=\nnats.tls.secretName=\n:6\n", result.out)
 }

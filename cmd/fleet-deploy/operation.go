@@ -13,10 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/nationtech/harmony-fleet/cmd/fleet-deploy/internal/site"
 	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/deploy/bundle"
 	"github.com/nationtech/harmony-fleet/deploy/progress"
 )
 
@@ -30,21 +32,37 @@ type operation struct {
 	stderr  io.Writer
 }
 
-func (o *options) open(stdin io.Reader, stdout, stderr io.Writer) (*operation, error) {
-	described, err := site.Read(o.file)
+func (o *options) open(command *cobra.Command) (*operation, error) {
+	described, err := o.read(command)
 	if err != nil {
-		return nil, &usageError{cause: err}
+		return nil, err
 	}
-	opened, err := described.Open(site.Environment{Getenv: o.getenv})
+	op := &operation{options: o, stdin: command.InOrStdin(), stdout: command.OutOrStdout(), stderr: command.ErrOrStderr()}
+	environment := site.Environment{Getenv: o.getenv, Removing: command.Name() == "destroy"}
+	if o.bundle != "" {
+		if environment.Bundle, err = bundle.Open(o.bundle); err != nil {
+			return nil, &usageError{cause: withNext(err)}
+		}
+		op.closers = append(op.closers, environment.Bundle)
+	}
+	opened, err := described.Open(environment)
 	if err != nil {
-		return nil, &usageError{cause: fmt.Errorf("%s: %w", o.file, err)}
+		return nil, errors.Join(&usageError{cause: fmt.Errorf("%s: %w", described.Name, withNext(err))}, op.close())
 	}
-	op := &operation{options: o, closers: opened.Closers, stdin: stdin, stdout: stdout, stderr: stderr}
+	op.closers = append(op.closers, opened.Closers...)
 	op.targets, err = opened.Only(o.only)
 	if err != nil {
-		return nil, errors.Join(&usageError{cause: err}, op.close())
+		return nil, errors.Join(&usageError{cause: withNext(err)}, op.close())
 	}
 	return op, nil
+}
+
+// withNext adds what to do to an error that knows it.
+func withNext(err error) error {
+	if next := deploy.Next(err); next != "" {
+		return fmt.Errorf("%w; next: %s", err, next)
+	}
+	return err
 }
 
 func (op *operation) close() error {
@@ -116,11 +134,13 @@ func runOptions(target site.Target, show deploy.Companion) deploy.Options {
 
 // progress is a live tree on a terminal, and lines or JSON elsewhere. It goes to
 // stderr: stdout has the result.
-func (op *operation) progress() deploy.Companion {
-	if op.options.output == "json" {
-		return progress.JSON(op.stderr)
+func (op *operation) progress() deploy.Companion { return op.options.progress(op.stderr) }
+
+func (o *options) progress(stderr io.Writer) deploy.Companion {
+	if o.output == "json" {
+		return progress.JSON(stderr)
 	}
-	if file, ok := op.stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+	if file, ok := stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		return progress.Tree(file, func() (int, int) {
 			columns, rows, err := term.GetSize(int(file.Fd()))
 			if err != nil {
@@ -129,7 +149,7 @@ func (op *operation) progress() deploy.Companion {
 			return columns, rows
 		})
 	}
-	return progress.Lines(op.stderr)
+	return progress.Lines(stderr)
 }
 
 func (op *operation) plan(ctx context.Context) error {

@@ -31,7 +31,7 @@ func runTests(m *testing.M) int {
 	if err == nil {
 		defer func() { _ = os.RemoveAll(dir) }()
 		bin = dir
-		err = fleettest.Build(context.Background(), "../..", dir, runtime.GOARCH, fleettest.Programs()...)
+		err = fleettest.Build(context.Background(), "../..", dir, runtime.GOARCH, append(fleettest.Programs(), "fleet-deploy")...)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

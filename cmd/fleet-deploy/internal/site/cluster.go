@@ -2,10 +2,13 @@ package site
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/deploy/bundle"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
 	"github.com/nationtech/harmony-fleet/deploy/nats"
 	"github.com/nationtech/harmony-fleet/deploy/operator"
@@ -39,14 +42,22 @@ type Chart struct {
 	PasswordFile string `yaml:"passwordFile"`
 }
 
+// chartPassword is the one secret that is needed to make a bundle.
+const chartPassword = "chart.passwordFile"
+
 // clusterOpener opens what is in the cluster of a site.
 type clusterOpener struct {
 	site        *Site
 	environment Environment
 	topology    *kube.Topology
+	// bundling says that there is no cluster, and need not be every file.
+	bundling bool
 }
 
 func (s *Site) openCluster(environment Environment, opened *Opened) error {
+	if err := s.checkImages(environment); err != nil {
+		return err
+	}
 	if s.Nats == nil && s.Zitadel == nil && s.ZitadelSetup == nil && s.Operator == nil {
 		return nil
 	}
@@ -56,8 +67,21 @@ func (s *Site) openCluster(environment Environment, opened *Opened) error {
 	if err != nil {
 		return fmt.Errorf("kubernetes: %w", err)
 	}
+	if environment.Bundle != nil && s.Images != nil {
+		if opened.images, err = s.registry(o); err != nil {
+			return err
+		}
+	}
+	opened.bundle = environment.Bundle
+	return o.open(opened)
+}
+
+// open adds the targets of the cluster.
+func (o *clusterOpener) open(opened *Opened) error {
+	s := o.site
 	var provider *zitadel.FleetZitadelScore
 	if s.Zitadel != nil {
+		var err error
 		if provider, err = o.zitadel(); err != nil {
 			return fmt.Errorf("zitadel: %w", err)
 		}
@@ -98,10 +122,17 @@ func (s *Site) openCluster(environment Environment, opened *Opened) error {
 
 // add adds a target when the Score's input is right.
 func add[T any](opened *Opened, name string, score deploy.Score[T], topology T) error {
-	if _, err := score.Resources(topology); err != nil {
+	resources, err := score.Resources(topology)
+	if err != nil {
 		return err
 	}
-	opened.Targets = append(opened.Targets, Target{Name: name, Job: deploy.For(score).On(topology)})
+	target := Target{Name: name, Job: deploy.For(score).On(topology), releases: bundle.Releases(resources)}
+	if opened.bundle != nil {
+		bundled := bundle.From(score, opened.bundle, opened.images)
+		target.Job = deploy.For(bundled).On(topology)
+		target.check = func() error { _, err := bundled.Resources(topology); return err }
+	}
+	opened.Targets = append(opened.Targets, target)
 	return nil
 }
 
@@ -113,6 +144,9 @@ func (o *clusterOpener) read(key, name string) ([]byte, error) {
 		return nil, nil
 	}
 	data, err := os.ReadFile(o.path(name))
+	if o.bundling && key != chartPassword && errors.Is(err, fs.ErrNotExist) {
+		return []byte(standIn), nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
@@ -127,7 +161,7 @@ func (o *clusterOpener) secret(key, name string) ([]byte, error) {
 
 // chart returns the source, nil for the upstream one.
 func (o *clusterOpener) chart(c Chart, name, version string) (kube.ChartSource, error) {
-	password, err := o.secret("chart.passwordFile", c.PasswordFile)
+	password, err := o.secret(chartPassword, c.PasswordFile)
 	if err != nil {
 		return nil, err
 	}

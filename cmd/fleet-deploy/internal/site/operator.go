@@ -18,8 +18,10 @@ type Operator struct {
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"passwordFile"`
 	// SigningKeyFile is the fleet's key; one is made in the cluster without it.
-	SigningKeyFile    string        `yaml:"signingKeyFile"`
-	Replicas          int           `yaml:"replicas"`
+	SigningKeyFile string `yaml:"signingKeyFile"`
+	Replicas       int    `yaml:"replicas"`
+	// Devices is how many there will be; as many as nats has by default.
+	Devices           int           `yaml:"devices"`
 	StreamReplicas    int           `yaml:"streamReplicas"`
 	HeartbeatInterval time.Duration `yaml:"heartbeatInterval"`
 	ServiceMonitor    bool          `yaml:"serviceMonitor"`
@@ -30,6 +32,9 @@ func (o *clusterOpener) operator() (*operator.FleetOperatorScore, error) {
 	score := &operator.FleetOperatorScore{
 		Namespace: o.site.Kubernetes.Namespace, Image: s.Image, Servers: s.Servers, User: s.User,
 		Replicas: s.Replicas, StreamReplicas: s.StreamReplicas, HeartbeatInterval: s.HeartbeatInterval, ServiceMonitor: s.ServiceMonitor,
+	}
+	if score.Devices = s.Devices; s.Devices == 0 && o.site.Nats != nil {
+		score.Devices = o.site.Nats.Devices
 	}
 	var err error
 	for _, file := range []struct {

@@ -15,23 +15,34 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nationtech/harmony-fleet/deploy"
+	"github.com/nationtech/harmony-fleet/deploy/bundle"
+	"github.com/nationtech/harmony-fleet/deploy/kube"
 )
 
 // Site is the file. Unknown keys are errors. Paths are relative to the file.
 type Site struct {
 	// Kubernetes is the cluster of what follows.
-	Kubernetes   Kubernetes    `yaml:"kubernetes"`
+	Kubernetes Kubernetes `yaml:"kubernetes"`
+	// Images is for what is deployed from a bundle.
+	Images       *Images       `yaml:"images"`
 	Nats         *Nats         `yaml:"nats"`
 	Zitadel      *Zitadel      `yaml:"zitadel"`
 	ZitadelSetup *ZitadelSetup `yaml:"zitadelSetup"`
 	Operator     *Operator     `yaml:"operator"`
 	Agents       *Agents       `yaml:"agents"`
 	dir          string
+	// Name is where it is described, for errors.
+	Name string `yaml:"-"`
 }
 
 // Environment is what the targets take from the process.
 type Environment struct {
 	Getenv func(string) (string, bool)
+	// Bundle has the charts and images of the cluster's parts, which are put into
+	// the registry of the site; nil for those of their own places.
+	Bundle *bundle.Bundle
+	// Removing says that nothing will be deployed.
+	Removing bool
 }
 
 // Target is one thing to bring up somewhere.
@@ -40,29 +51,62 @@ type Target struct {
 	Job        deploy.Job
 	Companions []deploy.Companion
 	// Stage is when: after all of lower ones.
-	Stage int
+	Stage    int
+	releases []*kube.Release
+	// check says whether the bundle has what it needs; nil without a bundle.
+	check func() error
 }
 
 // Opened are the targets of a site, with what is to be closed after use.
 type Opened struct {
 	Targets []Target
 	Closers []io.Closer
+	bundle  *bundle.Bundle
+	images  bundle.Registry
 }
 
-// Read reads a site's file.
-func Read(path string) (*Site, error) {
-	data, err := os.ReadFile(path)
+// Source is where a site is described.
+type Source struct {
+	// Path is of a file, "-" for Stdin, and "" for Set alone.
+	Path  string
+	Stdin io.Reader
+	// Set are further values, as path=value.
+	Set []string
+}
+
+// Read reads a site.
+func Read(source Source) (*Site, error) {
+	var data []byte
+	var err error
+	name := source.Path
+	switch source.Path {
+	case "":
+		name = "--set"
+	case "-":
+		name = "standard input"
+		data, err = io.ReadAll(source.Stdin)
+	default:
+		data, err = os.ReadFile(source.Path)
+	}
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("no file %s: name the one that describes the site with --file; docs/deploy.md has an example", path)
+		return nil, fmt.Errorf("no file %s: name the one that describes the site with --file, or describe it with --set; docs/deploy.md has an example", source.Path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the site: %w", err)
 	}
+	if len(source.Set) > 0 {
+		if data, err = set(data, source.Set); err != nil {
+			return nil, err
+		}
+	}
 	site, err := Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	site.dir = filepath.Dir(path)
+	site.Name = name
+	if source.Path != "" && source.Path != "-" {
+		site.dir = filepath.Dir(source.Path)
+	}
 	return site, nil
 }
 
@@ -103,22 +147,28 @@ func (s *Site) Open(environment Environment) (*Opened, error) {
 	return opened, nil
 }
 
-// Only returns the targets of these names, or all.
+// Only returns the targets of these names, or all, when the bundle has what they
+// need.
 func (o *Opened) Only(names []string) ([]Target, error) {
-	if len(names) == 0 {
-		return o.Targets, nil
-	}
 	var chosen []Target
 	var have []string
 	for _, target := range o.Targets {
 		have = append(have, target.Name)
-		if slices.Contains(names, target.Name) {
+		if len(names) == 0 || slices.Contains(names, target.Name) {
 			chosen = append(chosen, target)
 		}
 	}
 	for _, name := range names {
 		if !slices.Contains(have, name) {
 			return nil, fmt.Errorf("--only %s: the site has no such target; it has %s", name, strings.Join(have, ", "))
+		}
+	}
+	for _, target := range chosen {
+		if target.check == nil {
+			continue
+		}
+		if err := target.check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", target.Name, err)
 		}
 	}
 	return chosen, nil

@@ -39,7 +39,7 @@ func write(t *testing.T, text string) string {
 }
 
 func open(path string) (*site.Opened, error) {
-	described, err := site.Read(path)
+	described, err := site.Read(site.Source{Path: path})
 	if err != nil {
 		return nil, err
 	}
