@@ -135,7 +135,7 @@ func Table() []Rule {
 				// What Helm itself pulls charts with.
 				"oras.land/oras-go/v2", "github.com/opencontainers",
 			),
-			Test:     with(testing, "github.com/google/go-containerregistry/pkg/registry"),
+			Test:     with(testing, "github.com/google/go-containerregistry"),
 			Packages: []PackageRule{{Dir: "host/hosttest", TestOnly: true}, {Dir: "kube/charttest", TestOnly: true}, {Dir: "kube/kubelettest", TestOnly: true}},
 		},
 		{
@@ -155,7 +155,7 @@ func Table() []Rule {
 			Links:    []LinkRule{{Dir: ".", Forbidden: with(heavy, server...)}},
 		},
 		{
-			Module:   "cmd/fleet",
+			Module: "cmd/fleet",
 			// Of deploy the frame and deploy/local, for `fleet dev`; Links keeps out
 			// what the rest of it needs.
 			Siblings: with(core, "deploy", "adapters/nats", "adapters/zitadel"),
