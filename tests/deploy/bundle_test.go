@@ -114,6 +114,10 @@ nats:
 	}()
 	want := fmt.Sprintf("%s/fleet/%s/fleet/operator@%s", registry.Host, strings.ReplaceAll(source.Host, ":", "_"), digest)
 	kubernetes := cluster.Get(t)
+	t.Cleanup(func() { // the definitions stay otherwise, and others of these tests begin without
+		_, err := kubernetes.Kubectl(context.WithoutCancel(ctx), nil, "delete", "crd", "--all", "--timeout=1m")
+		require.NoError(t, err)
+	})
 	require.NoError(t, fleettest.Until(ctx, "the operator's Deployment to be there", func() (bool, string) {
 		image, err := kubernetes.Kubectl(ctx, nil, "--namespace", f.namespace, "get", "deployment", "fleet-operator", "--ignore-not-found",
 			"-o", "jsonpath={.spec.template.spec.containers[0].image}")
