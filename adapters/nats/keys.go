@@ -37,9 +37,21 @@ func EnsureKey(path string, kind KeyKind) (string, error) {
 	if err != nil {
 		return "", domain.WrapError(domain.ErrInvalid, err, "nkey seed file")
 	}
+	public, err := publicKey(seed, kind)
+	return public, domain.WrapError(domain.ErrInvalid, err, "nkey seed file %s", path)
+}
+
+// PublicKey returns the public nkey of a seed: ErrInvalid when it is none of
+// that kind. The error never holds the seed.
+func PublicKey(seed []byte, kind KeyKind) (string, error) {
+	public, err := publicKey(seed, kind)
+	return public, domain.WrapError(domain.ErrInvalid, err, "nkey seed")
+}
+
+func publicKey(seed []byte, kind KeyKind) (string, error) {
 	pair, err := parseSeed(seed, kind)
 	if err != nil {
-		return "", domain.WrapError(domain.ErrInvalid, err, "nkey seed file %s", path)
+		return "", err
 	}
 	defer pair.Wipe()
 	return pair.PublicKey()
@@ -56,6 +68,18 @@ func readKey(path string, kind KeyKind) (nkeys.KeyPair, error) {
 }
 
 func makeSeed(path string, kind KeyKind) ([]byte, error) {
+	seed, err := NewSeed(kind)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	return seed, os.WriteFile(path, seed, 0o600)
+}
+
+// NewSeed makes the seed of a new nkey, as the content of its file.
+func NewSeed(kind KeyKind) ([]byte, error) {
 	makers := map[KeyKind]func() (nkeys.KeyPair, error){
 		UserKey: nkeys.CreateUser, IssuerKey: nkeys.CreateAccount, ExchangeKey: nkeys.CreateCurveKeys,
 	}
@@ -72,11 +96,7 @@ func makeSeed(path string, kind KeyKind) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	seed = append(seed, '\n')
-	return seed, os.WriteFile(path, seed, 0o600)
+	return append(seed, '\n'), nil
 }
 
 // parseSeed reads a seed and requires its kind.

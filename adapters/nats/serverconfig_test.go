@@ -141,3 +141,22 @@ func TestEnsureKey(t *testing.T) {
 	_, err := nats.LoadCalloutKeys(filepath.Join(t.TempDir(), "none"), "")
 	require.ErrorIs(t, err, domain.ErrInvalid)
 }
+
+func TestSeedsOfEachKind(t *testing.T) {
+	for _, kind := range []nats.KeyKind{nats.UserKey, nats.IssuerKey, nats.ExchangeKey} {
+		seed, err := nats.NewSeed(kind)
+		require.NoError(t, err)
+		path := filepath.Join(t.TempDir(), "key.nk")
+		require.NoError(t, os.WriteFile(path, seed, 0o600))
+		public, err := nats.PublicKey(seed, kind)
+		require.NoError(t, err)
+		same, err := nats.EnsureKey(path, kind)
+		require.NoError(t, err)
+		require.Equal(t, same, public)
+		_, err = nats.PublicKey(seed, nats.KeyKind(1+int(kind)%3))
+		require.ErrorIs(t, err, domain.ErrInvalid)
+		require.NotContains(t, err.Error(), strings.TrimSpace(string(seed)))
+	}
+	_, err := nats.NewSeed(0)
+	require.ErrorContains(t, err, "is not a kind of nkey")
+}

@@ -7,8 +7,11 @@ import (
 	"io/fs"
 )
 
-//go:embed all:fleet-operator
+//go:embed all:fleet-operator all:fleet-callout
 var files embed.FS
 
 // Operator returns the chart of fleet-operator; its root has Chart.yaml.
 func Operator() (fs.FS, error) { return fs.Sub(files, "fleet-operator") }
+
+// Callout returns the chart of the auth callout; its root has Chart.yaml.
+func Callout() (fs.FS, error) { return fs.Sub(files, "fleet-callout") }

@@ -36,9 +36,10 @@ func values() map[string]any {
 	}
 }
 
-// with returns values with some of them set, by dotted path.
-func with(changes map[string]any) map[string]any {
-	all := values()
+// with returns the operator's values with some of them set, by dotted path.
+func with(changes map[string]any) map[string]any { return changed(values(), changes) }
+
+func changed(all, changes map[string]any) map[string]any {
 	for path, value := range changes {
 		keys := strings.Split(path, ".")
 		at := all
@@ -55,10 +56,15 @@ func with(changes map[string]any) map[string]any {
 	return all
 }
 
-// render returns the chart's documents by kind.
+// render returns the documents of the operator's chart by kind.
 func render(t *testing.T, given map[string]any) (map[string][]string, error) {
 	t.Helper()
-	loaded, err := loader.LoadDir("fleet-operator")
+	return renderChart(t, "fleet-operator", given)
+}
+
+func renderChart(t *testing.T, name string, given map[string]any) (map[string][]string, error) {
+	t.Helper()
+	loaded, err := loader.LoadDir(name)
 	require.NoError(t, err)
 	all, err := chartutil.ToRenderValues(loaded, given, chartutil.ReleaseOptions{Name: "op", Namespace: "fleet-a", IsInstall: true}, chartutil.DefaultCapabilities)
 	if err != nil {
@@ -94,10 +100,15 @@ func decode[T any](t *testing.T, documents map[string][]string, kind string) T {
 }
 
 func TestLint(t *testing.T) {
-	for _, given := range []map[string]any{nil, values(), with(map[string]any{"serviceMonitor.enabled": true, "broker.user": "operator", "broker.caKey": "ca.pem"})} {
+	lintChart(t, "fleet-operator", nil, values(), with(map[string]any{"serviceMonitor.enabled": true, "broker.user": "operator", "broker.caKey": "ca.pem"}))
+}
+
+func lintChart(t *testing.T, name string, all ...map[string]any) {
+	t.Helper()
+	for _, given := range all {
 		lint := action.NewLint()
 		lint.Strict = true
-		result := lint.Run([]string{"fleet-operator"}, given)
+		result := lint.Run([]string{name}, given)
 		require.Empty(t, result.Errors)
 		for _, message := range result.Messages {
 			require.Less(t, message.Severity, support.WarningSev, message.Error())
@@ -142,6 +153,11 @@ func TestDefinitionsAreTheAdapters(t *testing.T) {
 func TestPodIsConfined(t *testing.T) {
 	documents, err := render(t, values())
 	require.NoError(t, err)
+	requireConfined(t, documents)
+}
+
+func requireConfined(t *testing.T, documents map[string][]string) {
+	t.Helper()
 	deployment := decode[appsv1.Deployment](t, documents, "Deployment")
 	pod := deployment.Spec.Template.Spec
 	require.True(t, *pod.SecurityContext.RunAsNonRoot)
@@ -175,7 +191,7 @@ func TestOptions(t *testing.T) {
 	arguments := decode[appsv1.Deployment](t, documents, "Deployment").Spec.Template.Spec.Containers[0].Args
 	require.Contains(t, arguments, "--user=operator")
 	require.Contains(t, arguments, "--password-file=/run/secrets/fleet/broker/password")
-	require.Contains(t, arguments, "--ca-file=/run/secrets/fleet/broker/ca.pem")
+	require.Contains(t, arguments, "--ca-file=/run/secrets/fleet/authority/ca.pem")
 	require.NotContains(t, strings.Join(arguments, " "), "nkey")
 
 	for says, changes := range map[string]map[string]any{
@@ -200,9 +216,14 @@ func TestServerTakesAll(t *testing.T) {
 	documents, err := render(t, with(map[string]any{"networkPolicy.metricsFrom": []any{map[string]any{"podSelector": map[string]any{}}}}))
 	require.NoError(t, err)
 	require.Equal(t, 8, len(documents), "every kind but ServiceMonitor, which the server does not have")
+	requireTaken(t, documents)
+}
+
+func requireTaken(t *testing.T, documents map[string][]string) {
+	t.Helper()
 	for kind, list := range documents {
 		for _, document := range list {
-			out, err := environment.Kubectl(t.Context(), []byte(document), "apply", "--dry-run=server", "--validate=strict", "-f", "-")
+			out, err := server.Get(t).Kubectl(t.Context(), []byte(document), "apply", "--dry-run=server", "--validate=strict", "-f", "-")
 			require.NoError(t, err, "%s:\n%s", kind, document)
 			require.Contains(t, out, "created (server dry run)")
 		}

@@ -1,13 +1,17 @@
 package nats
 
 import (
+	"context"
+
 	"github.com/nationtech/harmony-fleet/adapters/nats"
 )
 
-// Admission says who may connect to the broker: Callout or Users.
+// Admission says who may connect to the broker: Callout, CalloutFrom or Users.
 type Admission interface {
 	// conf is the broker's configuration of it.
-	conf() (string, error)
+	conf(ctx context.Context) (string, error)
+	// late says that it is known only once something else is there.
+	late() bool
 }
 
 // Callout admits clients by tokens, through the fleet's auth callout. It holds
@@ -22,7 +26,7 @@ type Callout struct {
 	Operators               []string
 }
 
-func (c Callout) conf() (string, error) {
+func (c Callout) conf(context.Context) (string, error) {
 	return nats.ServerConfig{
 		// The chart writes the rest; this is not in the part that is used.
 		StoreDir: storeDir, Accounts: c.Accounts, Issuer: c.Issuer, Exchange: c.Exchange,
@@ -30,10 +34,28 @@ func (c Callout) conf() (string, error) {
 	}.AuthConf()
 }
 
+func (Callout) late() bool { return false }
+
+// CalloutFrom is a Callout that is asked for when it is needed, since its keys
+// are made in the cluster. It returns domain.ErrNotFound until they are.
+type CalloutFrom func(ctx context.Context) (Callout, error)
+
+func (c CalloutFrom) conf(ctx context.Context) (string, error) {
+	callout, err := c(ctx)
+	if err != nil {
+		return "", err
+	}
+	return callout.conf(ctx)
+}
+
+func (CalloutFrom) late() bool { return true }
+
 // Users admits users whom the broker knows by itself, by key or password.
 type Users struct {
 	Accounts nats.Accounts
 	Users    []nats.StaticUser
 }
 
-func (u Users) conf() (string, error) { return nats.StaticConf(u.Accounts, u.Users) }
+func (u Users) conf(context.Context) (string, error) { return nats.StaticConf(u.Accounts, u.Users) }
+
+func (Users) late() bool { return false }

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 
@@ -106,6 +107,9 @@ var _ deploy.Score[Cluster] = (*FleetNatsScore)(nil)
 // Name implements deploy.Score.
 func (s *FleetNatsScore) Name() string { return "nats " + s.release() }
 
+// ServiceName is that of the broker's service, as the chart names it.
+func (s *FleetNatsScore) ServiceName() string { return s.release() }
+
 func (s *FleetNatsScore) namespace() string  { return cmp.Or(s.Namespace, "fleet") }
 func (s *FleetNatsScore) release() string    { return cmp.Or(s.Release, "nats") }
 func (s *FleetNatsScore) replicas() int      { return cmp.Or(s.Replicas, 1) }
@@ -153,38 +157,50 @@ func (s *FleetNatsScore) Resources(topology Cluster) ([]deploy.Resource, error) 
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	auth, err := s.Admission.conf()
-	if err != nil {
-		return nil, err
-	}
-	values, err := s.values(auth)
-	if err != nil {
-		return nil, err
-	}
 	resources := []deploy.Resource{
 		kube.Requirement{Cluster: topology},
 		&kube.Namespace{Objects: topology, Name: s.namespace()},
-		&kube.Secret{
-			Objects: topology, Namespace: s.namespace(), Name: s.authSecret(),
-			Data: map[string][]byte{authFile: []byte(auth)},
-		},
 	}
+	admission, release, err := s.admitting(topology)
+	if err != nil {
+		return nil, err
+	}
+	resources = append(resources, admission)
 	if s.TLS != nil && s.TLS.SecretName == "" {
 		resources = append(resources, &kube.Secret{
 			Objects: topology, Namespace: s.namespace(), Name: s.tlsSecret(), Type: corev1.SecretTypeTLS,
 			Data: map[string][]byte{corev1.TLSCertKey: s.TLS.Certificate, corev1.TLSPrivateKeyKey: s.TLS.Key},
 		})
 	}
+	return append(resources, &kube.Object{Objects: topology, Object: s.networkPolicy()}, release), nil
+}
+
+// admitting are the Secret that says who may connect, and the release, whose
+// pods start anew when that changes.
+func (s *FleetNatsScore) admitting(topology Cluster) (admission, release deploy.Resource, err error) {
 	source := s.Chart
 	if source == nil {
 		source = Upstream()
 	}
-	return append(resources,
-		&kube.Object{Objects: topology, Object: s.networkPolicy()},
-		&kube.Release{
-			Releases: topology, Namespace: s.namespace(), Name: s.release(), Source: source, Values: values,
-			Leaves: "the volumes, which hold the fleet's state",
-		}), nil
+	secret := &kube.Secret{Objects: topology, Namespace: s.namespace(), Name: s.authSecret()}
+	chart := &kube.Release{
+		Releases: topology, Namespace: s.namespace(), Name: s.release(), Source: source,
+		Leaves: "the volumes, which hold the fleet's state",
+	}
+	complete := func(ctx context.Context) error {
+		auth, err := s.Admission.conf(ctx)
+		if err != nil {
+			return err
+		}
+		secret.Data = map[string][]byte{authFile: []byte(auth)}
+		chart.Values, err = s.values(auth)
+		return err
+	}
+	if !s.Admission.late() {
+		return secret, chart, complete(context.Background())
+	}
+	chart.Values, err = s.values("")
+	return &deploy.Late{Resource: secret, Complete: complete}, &deploy.Late{Resource: chart, Complete: complete}, err
 }
 
 // networkPolicy lets servers of this broker alone reach the port on which they

@@ -1,11 +1,8 @@
 package nats
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,9 +109,9 @@ func (s *FleetNatsScore) greets(ctx context.Context, address string) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
-	line, err := bufio.NewReader(io.LimitReader(conn, maxAnswer)).ReadBytes('\n')
+	line, err := readGreeting(conn)
 	if err != nil {
-		return domain.WrapError(domain.ErrUnavailable, err, "wait for its greeting")
+		return err
 	}
 	said, err := parseGreeting(line)
 	if err != nil {
@@ -129,27 +126,8 @@ func (s *FleetNatsScore) greets(ctx context.Context, address string) error {
 	case said.TLSRequired != (s.TLS != nil):
 		return deploy.WithNext(domain.Errorf(domain.ErrConflict, "TLS required: %t", said.TLSRequired), "%s", next)
 	case s.TLS != nil:
-		return s.proves(ctx, conn)
-	}
-	return nil
-}
-
-// proves verifies the certificate as a client does.
-func (s *FleetNatsScore) proves(ctx context.Context, conn net.Conn) error {
-	config := &tls.Config{ServerName: s.TLS.Host, MinVersion: tls.VersionTLS12}
-	if len(s.TLS.CA) > 0 {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(s.TLS.CA) {
-			return domain.Errorf(domain.ErrInvalid, "tls.ca holds no certificate in PEM")
-		}
-	}
-	err := tls.Client(conn, config).HandshakeContext(ctx)
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return deploy.WithNext(domain.WrapError(domain.ErrInvalid, err, "clients will refuse its certificate"),
-			"give it a certificate for %s by an authority that clients trust", s.TLS.Host)
-	}
-	if err != nil {
-		return domain.WrapError(domain.ErrUnavailable, err, "TLS")
+		_, err := handshake(ctx, conn, s.TLS.Host, s.TLS.CA)
+		return err
 	}
 	return nil
 }

@@ -1,12 +1,10 @@
 package nats
 
 import (
-	"crypto/pbkdf2"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/nationtech/harmony-fleet/adapters/nats"
+	"github.com/nationtech/harmony-fleet/deploy/kube"
 )
 
 const (
@@ -16,8 +14,6 @@ const (
 	authFile   = "auth.conf"
 	authDir    = "/etc/nats-fleet"
 	authVolume = "fleet-auth"
-	// stampRounds take about 50 ms.
-	stampRounds = 200_000
 )
 
 type values = map[string]any
@@ -67,11 +63,9 @@ func (s *FleetNatsScore) values(auth string) (values, error) {
 	return v, nil
 }
 
-// stamp changes with who may connect. It can be read by many, so it is made to
-// be slow to guess a password by.
+// stamp changes with who may connect.
 func (s *FleetNatsScore) stamp(auth string) (string, error) {
-	key, err := pbkdf2.Key(sha256.New, auth, []byte(s.namespace()+"/"+s.release()), stampRounds, 16)
-	return hex.EncodeToString(key), err
+	return kube.Stamp(s.namespace()+"/"+s.release(), []byte(auth))
 }
 
 func (s *FleetNatsScore) config(size Size) values {

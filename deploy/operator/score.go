@@ -1,11 +1,8 @@
 package operator
 
 import (
+	"cmp"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"time"
 
@@ -25,9 +22,10 @@ const (
 	brokerSecret  = "fleet-operator-broker"
 	signingSecret = "fleet-operator-signing"
 	signingKey    = "signing.pem"
-	nkeyKey       = "operator.nk"
-	passwordKey   = "password"
-	caKey         = "ca.pem"
+	// NKeyKey is the name of the operator's key in NKeySecret.
+	NKeyKey     = "operator.nk"
+	passwordKey = "password"
+	caKey       = "ca.pem"
 )
 
 // Cluster is what the Score needs of a topology.
@@ -46,11 +44,13 @@ type FleetOperatorScore struct {
 	Image string
 	// Servers are the broker's URLs.
 	Servers []string
-	// NKey is the seed of the operator's key at the broker; User and Password
-	// are the alternative.
-	NKey     []byte
-	User     string
-	Password []byte
+	// NKey is the seed of the operator's key at the broker. NKeySecret, a Secret
+	// with it that something else keeps, under the name NKeyKey, and User with
+	// Password are the alternatives.
+	NKey       []byte
+	NKeySecret string
+	User       string
+	Password   []byte
 	// CA holds the PEM of the only authorities to trust for the broker.
 	CA []byte
 	// SigningKey is the fleet's key, as `fleet-operator keygen` makes it.
@@ -87,7 +87,7 @@ func (s *FleetOperatorScore) check() error {
 		return domain.Errorf(domain.ErrInvalid, "image: name the operator's image, best with its digest")
 	case len(s.Servers) == 0:
 		return domain.Errorf(domain.ErrInvalid, "servers: name at least one URL of the broker")
-	case (len(s.NKey) > 0) == (s.User != ""):
+	case given(len(s.NKey) > 0, s.NKeySecret != "", s.User != "") != 1:
 		return domain.Errorf(domain.ErrInvalid, "credential: give a key, or a user and password")
 	case (s.User == "") != (len(s.Password) == 0):
 		return domain.Errorf(domain.ErrInvalid, "credential: a user needs a password, and a password a user")
@@ -97,6 +97,16 @@ func (s *FleetOperatorScore) check() error {
 		return domain.Errorf(domain.ErrInvalid, "replicas: %d is less than none", s.Replicas)
 	}
 	return nil
+}
+
+func given(sources ...bool) int {
+	n := 0
+	for _, is := range sources {
+		if is {
+			n++
+		}
+	}
+	return n
 }
 
 // Resources implements deploy.Score.
@@ -116,8 +126,11 @@ func (s *FleetOperatorScore) Resources(topology Cluster) ([]deploy.Resource, err
 	if err != nil {
 		return nil, err
 	}
-	return append(append(resources, definitions...),
-		&kube.Secret{Objects: topology, Namespace: s.namespace(), Name: brokerSecret, Data: s.credential()},
+	resources = append(resources, definitions...)
+	if data := s.credential(); len(data) > 0 {
+		resources = append(resources, &kube.Secret{Objects: topology, Namespace: s.namespace(), Name: brokerSecret, Data: data})
+	}
+	return append(resources,
 		s.signing(topology),
 		&kube.Release{
 			Releases: topology, Namespace: s.namespace(), Name: releaseName, Values: s.values(),
@@ -146,7 +159,7 @@ func definitions(topology kube.Objects) ([]deploy.Resource, error) {
 
 func (s *FleetOperatorScore) credential() map[string][]byte {
 	data := map[string][]byte{}
-	for key, value := range map[string][]byte{nkeyKey: s.NKey, passwordKey: s.Password, caKey: s.CA} {
+	for key, value := range map[string][]byte{NKeyKey: s.NKey, passwordKey: s.Password, caKey: s.CA} {
 		if len(value) > 0 {
 			data[key] = value
 		}
@@ -154,39 +167,14 @@ func (s *FleetOperatorScore) credential() map[string][]byte {
 	return data
 }
 
-func (s *FleetOperatorScore) signing(topology kube.Objects) *kube.Secret {
-	secret := &kube.Secret{
-		Objects: topology, Namespace: s.namespace(), Name: signingSecret,
-		Keep: "devices trust no other key",
-	}
-	if len(s.SigningKey) > 0 {
-		secret.Data = map[string][]byte{signingKey: s.SigningKey}
-	} else {
-		secret.Generate = newSigningKey
-	}
-	return secret
-}
-
-func newSigningKey() (map[string][]byte, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make a signing key: %w", err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, fmt.Errorf("make a signing key: %w", err)
-	}
-	return map[string][]byte{signingKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}, nil
-}
-
 // values are the chart's, without secrets.
 func (s *FleetOperatorScore) values() map[string]any {
-	broker := map[string]any{"servers": s.Servers, "secret": brokerSecret, "nkeyKey": nkeyKey, "passwordKey": passwordKey}
+	broker := map[string]any{"servers": s.Servers, "secret": cmp.Or(s.NKeySecret, brokerSecret), "nkeyKey": NKeyKey, "passwordKey": passwordKey}
 	if s.User != "" {
 		broker["user"] = s.User
 	}
 	if len(s.CA) > 0 {
-		broker["caKey"] = caKey
+		broker["caSecret"], broker["caKey"] = brokerSecret, caKey
 	}
 	values := map[string]any{
 		"image":          s.Image,

@@ -1,0 +1,2 @@
+// Package callout brings up the auth callout in a cluster.
+package callout
