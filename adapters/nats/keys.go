@@ -120,6 +120,9 @@ func parseSeed(text []byte, kind KeyKind) (nkeys.KeyPair, error) {
 	return pair, nil
 }
 
+// IsPublicKey says whether a text is the public nkey of a kind.
+func IsPublicKey(text string, kind KeyKind) bool { return kind != 0 && kindOfKey(text) == kind }
+
 func kindOfKey(public string) KeyKind {
 	switch nkeys.Prefix(public) {
 	case nkeys.PrefixByteUser:
