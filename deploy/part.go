@@ -13,15 +13,18 @@ type Part interface {
 	Smoke(ctx context.Context, progress Progress) error
 }
 
-// PartOf returns the part that a Score is on a topology.
-func PartOf[T any](score Score[T], topology T) Part { return part[T]{score, topology} }
+// PartOf returns the part of that name that a Score is on a topology.
+func PartOf[T any](name string, score Score[T], topology T) Part {
+	return part[T]{name, score, topology}
+}
 
 type part[T any] struct {
+	name     string
 	score    Score[T]
 	topology T
 }
 
-func (p part[T]) Name() string                   { return p.score.Name() }
+func (p part[T]) Name() string                   { return p.name }
 func (p part[T]) Resources() ([]Resource, error) { return p.score.Resources(p.topology) }
 
 func (p part[T]) Smoke(ctx context.Context, progress Progress) error {

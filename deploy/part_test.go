@@ -10,27 +10,21 @@ import (
 	"github.com/nationtech/harmony-fleet/deploy"
 )
 
-// named is a stack with another name.
-type named struct {
-	stack
+// telling is a stack that says what its smoke test does.
+type telling struct{ stack }
 
-	name string
-}
-
-func (n named) Name() string { return n.name }
-
-func (n named) Smoke(_ context.Context, _ putter, progress deploy.Progress) error {
+func (n telling) Smoke(_ context.Context, _ putter, progress deploy.Progress) error {
 	progress("looking")
 	return n.smoke
 }
 
 // both are two of them, as one.
-type both [2]named
+type both [2]telling
 
 func (both) Name() string { return "both" }
 
 func (b both) parts(topology putter) []deploy.Part {
-	return []deploy.Part{deploy.PartOf[putter](b[0], topology), deploy.PartOf[putter](b[1], topology)}
+	return []deploy.Part{deploy.PartOf[putter]("first", b[0], topology), deploy.PartOf[putter]("second", b[1], topology)}
 }
 
 func (b both) Resources(topology putter) ([]deploy.Resource, error) {
@@ -43,7 +37,7 @@ func (b both) Smoke(ctx context.Context, topology putter, progress deploy.Progre
 
 func TestScoreOfScores(t *testing.T) {
 	topology := newShelf()
-	score := both{{stack{names: []string{"common", "a"}}, "first"}, {stack{names: []string{"common", "b"}}, "second"}}
+	score := both{{stack{names: []string{"common", "a"}}}, {stack{names: []string{"common", "b"}}}}
 	var notes []string
 	listen := deploy.Companion{Observe: func(event deploy.Event) {
 		if event.Step == "smoke test" && event.Message != "" {

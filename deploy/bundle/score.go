@@ -15,7 +15,7 @@ import (
 func Releases(resources []deploy.Resource) []*kube.Release {
 	var releases []*kube.Release
 	for _, resource := range resources {
-		if release, ok := resource.(*kube.Release); ok {
+		if release, ok := deploy.Inner(resource).(*kube.Release); ok {
 			releases = append(releases, release)
 		}
 	}
@@ -44,7 +44,7 @@ func (f *from[T]) Resources(topology T) ([]deploy.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	first := slices.IndexFunc(resources, func(r deploy.Resource) bool { _, ok := r.(*kube.Release); return ok })
+	first := slices.IndexFunc(resources, func(r deploy.Resource) bool { _, ok := deploy.Inner(r).(*kube.Release); return ok })
 	if first < 0 {
 		return resources, nil
 	}

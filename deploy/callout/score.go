@@ -131,7 +131,7 @@ func (s *FleetCalloutScore) Resources(topology Cluster) ([]deploy.Resource, erro
 	}
 	release := &kube.Release{
 		Releases: topology, Namespace: s.namespace(), Name: releaseName, Values: s.preliminary(),
-		Source: kube.Directory{Files: chart, Name: releaseName}, Leaves: "the namespace and the keys",
+		Source: kube.Directory{Files: chart, Name: releaseName, Embedded: true}, Leaves: "the namespace and the keys",
 	}
 	resources := []deploy.Resource{
 		kube.Requirement{Cluster: topology},

@@ -95,7 +95,7 @@ func (c *containers) run(deployment, binary string, healthPort int, flags ...str
 		var args []string
 		for _, argument := range spec.Containers[0].Args {
 			for _, mount := range spec.Containers[0].VolumeMounts {
-				argument = strings.ReplaceAll(argument, mount.MountPath, root+mount.MountPath)
+				argument = strings.Replace(argument, "="+mount.MountPath, "="+root+mount.MountPath, 1)
 			}
 			args = append(args, argument)
 		}

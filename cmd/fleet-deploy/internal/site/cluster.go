@@ -10,10 +10,7 @@ import (
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/bundle"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
-	"github.com/nationtech/harmony-fleet/deploy/nats"
-	"github.com/nationtech/harmony-fleet/deploy/operator"
-	"github.com/nationtech/harmony-fleet/deploy/zitadel"
-	"github.com/nationtech/harmony-fleet/deploy/zitadelsetup"
+	"github.com/nationtech/harmony-fleet/deploy/server"
 )
 
 // Kubernetes is a cluster, by default the one that kubectl would use.
@@ -54,11 +51,16 @@ type clusterOpener struct {
 	bundling bool
 }
 
+// hasCluster says whether anything of it is in the cluster.
+func (s *Site) hasCluster() bool {
+	return s.Nats != nil || s.Zitadel != nil || s.ZitadelSetup != nil || s.Operator != nil || s.Callout != nil
+}
+
 func (s *Site) openCluster(environment Environment, opened *Opened) error {
 	if err := s.checkImages(environment); err != nil {
 		return err
 	}
-	if s.Nats == nil && s.Zitadel == nil && s.ZitadelSetup == nil && s.Operator == nil {
+	if !s.hasCluster() {
 		return nil
 	}
 	o := &clusterOpener{site: s, environment: environment}
@@ -78,46 +80,47 @@ func (s *Site) openCluster(environment Environment, opened *Opened) error {
 
 // open adds the targets of the cluster.
 func (o *clusterOpener) open(opened *Opened) error {
+	score, err := o.server()
+	if err != nil {
+		return err
+	}
+	return add[server.Cluster](opened, "server", score, o.topology)
+}
+
+// server is everything in the cluster as one target, since each part needs what
+// others know.
+func (o *clusterOpener) server() (*server.FleetServerScore, error) {
 	s := o.site
-	var provider *zitadel.FleetZitadelScore
-	if s.Zitadel != nil {
-		var err error
-		if provider, err = o.zitadel(); err != nil {
-			return fmt.Errorf("zitadel: %w", err)
+	score := &server.FleetServerScore{Namespace: s.Kubernetes.Namespace}
+	if s.Callout != nil {
+		score.Operators = s.Callout.Operators
+	}
+	for _, part := range []struct {
+		name string
+		is   bool
+		open func() error
+	}{
+		{"zitadel", s.Zitadel != nil, func() (err error) { score.Zitadel, err = o.zitadel(); return err }},
+		{"zitadelSetup", s.ZitadelSetup != nil, func() (err error) { score.Setup, err = o.zitadelSetup(score.Zitadel); return err }},
+		{"nats", s.Nats != nil, func() (err error) { score.Nats, err = o.nats(); return err }},
+		{"operator", s.Operator != nil, func() (err error) { score.Operator, err = o.operator(); return err }},
+		{"callout", s.Callout != nil, func() (err error) { score.Callout, err = o.callout(); return err }},
+	} {
+		if !part.is {
+			continue
 		}
-		if err := add[zitadel.Cluster](opened, "zitadel", provider, o.topology); err != nil {
-			return fmt.Errorf("zitadel: %w", err)
+		if err := part.open(); err != nil {
+			return nil, fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	if s.ZitadelSetup != nil {
-		score, err := o.zitadelSetup(provider)
-		if err != nil {
-			return fmt.Errorf("zitadelSetup: %w", err)
-		}
-		if err := add[zitadelsetup.Cluster](opened, "zitadelSetup", score, o.topology); err != nil {
-			return fmt.Errorf("zitadelSetup: %w", err)
-		}
-		opened.Targets[len(opened.Targets)-1].Stage = 1 // it needs zitadel
-	}
-	if s.Nats != nil {
-		score, err := o.nats()
-		if err != nil {
-			return fmt.Errorf("nats: %w", err)
-		}
-		if err := add[nats.Cluster](opened, "nats", score, o.topology); err != nil {
-			return fmt.Errorf("nats: %w", err)
+	if o.bundling && score.Callout != nil {
+		// No image depends on a key, and those that are not here are no keys.
+		score.Callout.Keys, score.Callout.OperatorNKey = nil, nil
+		if score.Operator != nil {
+			score.Operator.NKey = nil
 		}
 	}
-	if s.Operator != nil {
-		score, err := o.operator()
-		if err != nil {
-			return fmt.Errorf("operator: %w", err)
-		}
-		if err := add[operator.Cluster](opened, "operator", score, o.topology); err != nil {
-			return fmt.Errorf("operator: %w", err)
-		}
-	}
-	return nil
+	return score, nil
 }
 
 // add adds a target when the Score's input is right.

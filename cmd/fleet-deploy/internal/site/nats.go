@@ -115,8 +115,11 @@ func (o *clusterOpener) natsTLS() (*nats.TLS, error) {
 
 func (o *clusterOpener) admission() (nats.Admission, error) {
 	n := o.site.Nats
+	if o.site.Callout != nil && n.Callout == nil && len(n.Users) == 0 {
+		return nil, nil // the callout of this site says it
+	}
 	if (n.Callout == nil) == (len(n.Users) == 0) {
-		return nil, fmt.Errorf("say who may connect: write callout or users, and not both")
+		return nil, fmt.Errorf("say who may connect: write a callout beside it, or here the public keys of another callout, or users")
 	}
 	if c := n.Callout; c != nil {
 		return nats.Callout{

@@ -10,10 +10,12 @@ import (
 type Operator struct {
 	// Image is the operator's, best with its digest.
 	Image string `yaml:"image"`
-	// Servers are the broker's URLs, and CAFile its only authorities.
+	// Servers are the broker's URLs, and CAFile its only authorities; those of nats
+	// by default.
 	Servers []string `yaml:"servers"`
 	CAFile  string   `yaml:"caFile"`
-	// The operator's credential at the broker: a key, or a user and password.
+	// The operator's credential at the broker: a key, or a user and password. With
+	// a callout beside it a key is made in the cluster without.
 	NKeyFile     string `yaml:"nkeyFile"`
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"passwordFile"`

@@ -29,6 +29,7 @@ type Site struct {
 	Zitadel      *Zitadel      `yaml:"zitadel"`
 	ZitadelSetup *ZitadelSetup `yaml:"zitadelSetup"`
 	Operator     *Operator     `yaml:"operator"`
+	Callout      *Callout      `yaml:"callout"`
 	Agents       *Agents       `yaml:"agents"`
 	dir          string
 	// Name is where it is described, for errors.
@@ -124,8 +125,8 @@ func Parse(data []byte) (*Site, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds a second document: write one")
 	}
-	if site.Agents == nil && site.Nats == nil && site.Zitadel == nil && site.ZitadelSetup == nil && site.Operator == nil {
-		return nil, errors.New("it describes nothing: write nats, zitadel, zitadelSetup, operator or agents; docs/deploy.md has an example")
+	if site.Agents == nil && !site.hasCluster() {
+		return nil, errors.New("it describes nothing: write nats, zitadel, zitadelSetup, operator, callout or agents; docs/deploy.md has an example")
 	}
 	return &site, nil
 }

@@ -144,7 +144,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(example))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsed, err := site.Parse(data)
-		if err == nil && parsed.Agents == nil && parsed.Nats == nil && parsed.Zitadel == nil && parsed.ZitadelSetup == nil && parsed.Operator == nil {
+		if err == nil && *parsed == (site.Site{}) {
 			t.Fatal("an empty site was accepted")
 		}
 	})
@@ -185,11 +185,49 @@ contexts: [{name: fleet, context: {cluster: c, user: u}}]}`,
 func TestOpenCluster(t *testing.T) {
 	opened, err := open(writeCluster(t, clusterExample))
 	require.NoError(t, err)
-	require.Len(t, opened.Targets, 3)
-	require.Equal(t, "zitadel", opened.Targets[0].Name)
-	require.Equal(t, "zitadelSetup", opened.Targets[1].Name)
-	require.Greater(t, opened.Targets[1].Stage, opened.Targets[0].Stage)
-	require.Equal(t, "nats", opened.Targets[2].Name)
+	require.Len(t, opened.Targets, 1)
+	require.Equal(t, "server", opened.Targets[0].Name)
+}
+
+// serverExample is the file in docs/deploy.md that brings up a whole server side.
+func serverExample(t *testing.T) string {
+	t.Helper()
+	docs, err := os.ReadFile("../../../../docs/deploy.md")
+	require.NoError(t, err)
+	_, text, found := strings.Cut(string(docs), "<!-- server begin -->\n```yaml\n")
+	require.True(t, found)
+	text, _, found = strings.Cut(text, "```\n<!-- server end -->")
+	require.True(t, found)
+	text = strings.Replace(text, "{namespace: fleet}", "{kubeconfig: kubeconfig, context: fleet, namespace: fleet}", 1)
+	return strings.Replace(text, "zitadel.dsn", "dsn", 1)
+}
+
+func TestOpenServer(t *testing.T) {
+	serverExample := serverExample(t)
+	opened, err := open(writeCluster(t, serverExample+example))
+	require.NoError(t, err)
+	require.Equal(t, "server", opened.Targets[0].Name)
+	require.Greater(t, opened.Targets[1].Stage, opened.Targets[0].Stage, "agents need the broker")
+
+	for from, c := range map[string][2]string{
+		"devices: 1000":                   {"devices: 0", "nats: devices"},
+		"  image: \"registry":             {"  replicas: 2 # ", "operator: image"},
+		"tls: {host: broker.example, ":    {"users: [{name: o, role: operator}]\n  tls: {host: broker.example, ", "nats: the callout says who may connect"},
+		"callout: {}":                     {"callout: {operators: [UX]}", `callout: operators: "UX" is not the public nkey`},
+		"callout: {} ":                    {"callout: {keys: {issuerFile: dsn}}", "callout: keys: "},
+		"callout: {}  ":                   {"callout: {keys: {issuerFile: none}}", "callout: keys.issuerFile: open"},
+		"callout: {}   ":                  {"callout: {servers: [broker]}", `callout: servers: "broker" is no URL`},
+		"callout: {}    ":                 {"callout: {identity: {serviceKeyFile: dsn, serviceKeySecret: s}}", "callout: identity: give the key"},
+		"callout: {}     ":                {"callout:", "nats: say who may connect: write a callout beside it"},
+		"operator:\n  image: \"registry":  {"operator:\n  user: u\n  passwordFile: dsn\n  image: \"registry", "operator: a broker with the callout knows it by a key"},
+		"database: {dsnFile: dsn}":        {"database: {}", "zitadel: database"},
+		"zitadel:\n  domain: sso.example": {"zitadelSetup: {}\nzitadel:\n  domain: https://sso", "zitadel: domain"},
+	} {
+		from := strings.TrimRight(from, " ")
+		require.Contains(t, serverExample, from)
+		_, err := open(writeCluster(t, strings.Replace(serverExample, from, c[0], 1)))
+		require.ErrorContains(t, err, c[1], from)
+	}
 }
 
 func TestMistakesOfTheClusterAreNamed(t *testing.T) {
@@ -208,7 +246,7 @@ func TestMistakesOfTheClusterAreNamed(t *testing.T) {
 		"{devicePrefix: fleet-paris-}":  {"{issuer: https://other.example}", "zitadelSetup: issuer: the site has a zitadel of its own"},
 		"{devicePrefix: fleet-paris":    {"{adminTokenFile: none, devicePrefix: fleet-paris", "zitadelSetup: adminTokenFile: open"},
 		"database: {dsnFile: dsn}":      {"database: {}", "zitadel: database: give the DSN"},
-		"devices: 1000\n  replicas: 3":  {"devices: 1000\n  callout: {}", "write callout or users"},
+		"devices: 1000\n  replicas: 3":  {"devices: 1000\n  callout: {}", "write a callout beside it, or here the public keys"},
 		"UDXU4RCSJNZOIQHZNWXHXORDPRTGN": {"UX", "is not the public nkey of a user"},
 	} {
 		require.Contains(t, clusterExample, from)

@@ -1,0 +1,2 @@
+// Package server brings up the whole server side of a fleet in a cluster.
+package server
