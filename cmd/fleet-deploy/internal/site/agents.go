@@ -191,7 +191,6 @@ func (o *opener) open(h Host, opened *Opened) error {
 		target.Companions = append(target.Companions, agent.Seen(hears{o}, h.Device))
 	}
 	target.Companions = append(target.Companions, host.Journal(shell, "fleet-agent"))
-	target.Stage = 1 // agents need the broker
 	opened.Targets = append(opened.Targets, target)
 	return nil
 }

@@ -136,8 +136,12 @@ func Parse(data []byte) (*Site, error) {
 func (s *Site) Open(environment Environment) (*Opened, error) {
 	opened := &Opened{}
 	err := s.openCluster(environment, opened)
+	before := len(opened.Targets)
 	if err == nil {
 		err = s.openAgents(environment, opened)
+	}
+	for i := range opened.Targets[before:] {
+		opened.Targets[before+i].Stage = 1 // agents need the broker
 	}
 	if err != nil {
 		for _, closer := range opened.Closers {
