@@ -41,7 +41,7 @@ func startIdentity(t *testing.T) callout.Identity {
 func brokerFor(t *testing.T, c *containers) *devserver.Server {
 	t.Helper()
 	public := func(secret, name string, kind nats.KeyKind) string {
-		data, err := kube.ReadSecret(t.Context(), c, c.namespace, secret)
+		data, err := kube.ReadSecret(t.Context(), c.Topology, c.namespace, secret)
 		require.NoError(t, err)
 		key, err := nats.PublicKey(data[name], kind)
 		require.NoError(t, err)
@@ -75,34 +75,34 @@ func (k keys) Resources(topology callout.Cluster) ([]deploy.Resource, error) {
 func (keys) Smoke(context.Context, callout.Cluster, deploy.Progress) error { return nil }
 
 func TestCallout(t *testing.T) {
-	c := newContainers(t, cluster.Get(t).Namespace(t))
+	c := newContainers(t)
 	score := &callout.FleetCalloutScore{
 		Namespace: c.namespace, Image: "registry.example/fleet-operator:1", Devices: 1000, Identity: startIdentity(t),
 		Approve: callout.Approve{Labels: []string{"site=paris,ring=1"}, Serials: []byte("C02\n")},
 	}
-	_, err := deploy.For[callout.Cluster](keys{score}).Apply(t.Context(), c, deploy.Options{})
+	_, err := deploy.For[callout.Cluster](keys{score}).Apply(t.Context(), c.Topology, deploy.Options{})
 	require.NoError(t, err)
 	broker := brokerFor(t, c)
 	score.Servers = []string{broker.URL()}
 
 	// An operator, with the same key, makes what the callout waits for.
-	nkey, err := kube.ReadSecret(t.Context(), c, c.namespace, callout.OperatorSecret)
+	nkey, err := kube.ReadSecret(t.Context(), c.Topology, c.namespace, callout.OperatorSecret)
 	require.NoError(t, err)
 	operators := &operator.FleetOperatorScore{
 		Namespace: c.namespace, Image: score.Image, Servers: score.Servers, NKeySecret: callout.OperatorSecret,
 	}
-	_, err = deploy.For(operators).Apply(t.Context(), c, deploy.Options{Companions: []deploy.Companion{started("smoke test", func() {
+	_, err = deploy.For(operators).Apply(t.Context(), c.Topology, deploy.Options{Companions: []deploy.Companion{started("smoke test", func() {
 		c.run("fleet-operator", "fleet-operator", 8081, "--kubernetes="+cluster.Get(t).Kubeconfig, "--metrics-address=")
 	})}})
 	require.NoError(t, err)
-	public, err := operators.SigningKeys(t.Context(), c)
+	public, err := operators.SigningKeys(t.Context(), c.Topology)
 	require.NoError(t, err)
 	score.SigningKeys = public
 
 	options := deploy.Options{Companions: []deploy.Companion{started("smoke test", func() {
 		c.run("fleet-callout", "fleet-operator", 8082)
 	})}}
-	job := deploy.For(score).On(c)
+	job := deploy.For(score).On(c.Topology)
 	plan, err := job.Plan(t.Context(), deploy.Present, options)
 	require.NoError(t, err)
 	require.Equal(t, 3, plan.Changes(), "the service user's key, the lists, the release: %+v", plan)
@@ -124,7 +124,7 @@ func TestCallout(t *testing.T) {
 	other := *score
 	other.Servers = []string{strangersBroker(t)}
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = deploy.For(&other).On(c).Smoke(ctx, deploy.Options{Companions: []deploy.Companion{{Observe: func(event deploy.Event) {
+	_, err = deploy.For(&other).On(c.Topology).Smoke(ctx, deploy.Options{Companions: []deploy.Companion{{Observe: func(event deploy.Event) {
 		if strings.Contains(event.Message, "refused a stranger without asking the callout") {
 			cancel()
 		}
@@ -135,7 +135,7 @@ func TestCallout(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, outcome.Changed())
 	require.Empty(t, c.kubectl("get", "deployment,networkpolicy,pdb", "-l", "app.kubernetes.io/instance=fleet-callout", "-o", "name"))
-	after, err := kube.ReadSecret(t.Context(), c, c.namespace, callout.OperatorSecret)
+	after, err := kube.ReadSecret(t.Context(), c.Topology, c.namespace, callout.OperatorSecret)
 	require.NoError(t, err)
 	require.Equal(t, nkey, after, "the broker knows the operator by it")
 }

@@ -1,10 +1,7 @@
 package deploy
 
 import (
-	"context"
 	"encoding/json"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,53 +15,29 @@ import (
 
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
-	"github.com/nationtech/harmony-fleet/domain"
+	"github.com/nationtech/harmony-fleet/deploy/kube/kubelettest"
 	"github.com/nationtech/harmony-fleet/tests/fleettest"
 )
 
 // containers is a cluster whose pods get ready, with the programs of its pods run
 // here: with the arguments, the environment and the files that the pods would
-// have.
+// have. They are reached by real forwards.
 type containers struct {
 	*kube.Topology
 	t         *testing.T
 	namespace string
-
-	mu       sync.Mutex
-	programs []*fleettest.Program
-	// listens has the addresses, by pod and port.
-	listens map[podPort]string
+	kubelet   *kubelettest.Kubelet
+	programs  []*fleettest.Program
 }
 
-type podPort struct {
-	pod  string
-	port int
-}
-
-func newContainers(t *testing.T, namespace string) *containers {
+func newContainers(t *testing.T) *containers {
 	t.Helper()
-	topology, err := kube.New(kube.Config{Kubeconfig: cluster.Get(t).Kubeconfig})
+	env := cluster.Get(t)
+	topology, err := kube.New(kube.Config{Kubeconfig: env.Kubeconfig})
 	require.NoError(t, err)
-	c := &containers{Topology: topology, t: t, namespace: namespace, listens: map[podPort]string{}}
+	c := &containers{Topology: topology, t: t, namespace: env.Namespace(t), kubelet: kubelettest.Start(t, env)}
 	t.Cleanup(c.stop)
 	return c
-}
-
-// Forward implements kube.Forwards.
-func (c *containers) Forward(_ context.Context, _, pod string, port int) (string, io.Closer, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	address, ok := c.listens[podPort{pod, port}]
-	if !ok {
-		return "", nil, domain.Errorf(domain.ErrUnavailable, "nothing listens on port %d of pod %s", port, pod)
-	}
-	return address, io.NopCloser(nil), nil
-}
-
-func (c *containers) listen(pod string, port int, address string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.listens[podPort{pod, port}] = address
 }
 
 func (c *containers) kubectl(args ...string) string {
@@ -99,14 +72,12 @@ func (c *containers) run(deployment, binary string, healthPort int, flags ...str
 			}
 			args = append(args, argument)
 		}
-		address := freeAddress(c.t)
+		address := unusedAddress(c.t)
 		args = append(append(args, "--health-address="+address), flags...)
 		program, err := fleettest.Start(pod, filepath.Join(bin, binary), args, []string{"FLEET_OPERATOR_IDENTITY=" + pod}, nil)
 		require.NoError(c.t, err)
-		c.mu.Lock()
 		c.programs = append(c.programs, program)
-		c.mu.Unlock()
-		c.listen(pod, healthPort, address)
+		c.kubelet.Listen(c.namespace, pod, healthPort, address)
 	}
 }
 
@@ -162,14 +133,6 @@ func (c *containers) stop() {
 			c.t.Errorf("stop %s: %v", program.Name, err)
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // started is a companion that does something once, when a step begins.

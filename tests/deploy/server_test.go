@@ -3,6 +3,8 @@ package deploy
 import (
 	"context"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/callout"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
+	"github.com/nationtech/harmony-fleet/deploy/kube/charttest"
 	"github.com/nationtech/harmony-fleet/deploy/nats"
 	"github.com/nationtech/harmony-fleet/deploy/operator"
 	"github.com/nationtech/harmony-fleet/deploy/server"
@@ -28,7 +31,7 @@ import (
 // place of the pod's container.
 func (c *containers) runBroker(clients string) {
 	c.t.Helper()
-	data, err := kube.ReadSecret(c.t.Context(), c, c.namespace, "nats-auth")
+	data, err := kube.ReadSecret(c.t.Context(), c.Topology, c.namespace, "nats-auth")
 	require.NoError(c.t, err)
 	options := &natsserver.Options{}
 	require.NoError(c.t, options.ProcessConfigString(string(data["auth.conf"])))
@@ -43,8 +46,8 @@ func (c *containers) runBroker(clients string) {
 	require.True(c.t, broker.ReadyForConnections(time.Minute))
 	c.t.Cleanup(func() { broker.Shutdown(); broker.WaitForShutdown() })
 	for _, pod := range c.pods("nats") {
-		c.listen(pod, 4222, clients)
-		c.listen(pod, 8222, broker.MonitorAddr().String())
+		c.kubelet.Listen(c.namespace, pod, 4222, clients)
+		c.kubelet.Listen(c.namespace, pod, 8222, broker.MonitorAddr().String())
 	}
 }
 
@@ -53,7 +56,7 @@ func (c *containers) runBroker(clients string) {
 func (c *containers) runZitadel(emulator *zitadeltest.Emulator) {
 	c.t.Helper()
 	for _, pod := range c.pods("zitadel") {
-		c.listen(pod, zitadel.APIPort, emulator.Address())
+		c.kubelet.Listen(c.namespace, pod, zitadel.APIPort, emulator.Address())
 	}
 	client, err := kubernetes.NewForConfig(cluster.Get(c.t).Config())
 	require.NoError(c.t, err)
@@ -63,29 +66,37 @@ func (c *containers) runZitadel(emulator *zitadeltest.Emulator) {
 	require.NoError(c.t, err)
 }
 
+// standIn is a chart in the place of an upstream one.
+func standIn(t *testing.T, chart func(version string, values []byte) charttest.Chart, name, version string) kube.ChartSource {
+	t.Helper()
+	values, err := os.ReadFile(filepath.Join("../../deploy", name, "testdata", name+"-"+version+"-values.yaml"))
+	require.NoError(t, err)
+	return kube.Archive{Path: chart(version, values).Archive(t, t.TempDir())}
+}
+
 // TestServer brings up the whole server side from one description, with keys that
 // are made in the cluster and the real programs with what the charts gave them.
 func TestServer(t *testing.T) {
-	c := newContainers(t, cluster.Get(t).Namespace(t))
+	c := newContainers(t)
 	emulator, err := zitadeltest.Start(zitadeltest.Options{Listen: "localhost:0", Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(emulator.Close)
 	domain, text, _ := strings.Cut(strings.TrimPrefix(emulator.Issuer(), "http://"), ":")
 	port, err := strconv.Atoi(text)
 	require.NoError(t, err)
-	clients := freeAddress(t)
+	clients := unusedAddress(t)
 
 	score := &server.FleetServerScore{
 		Namespace: c.namespace, Devices: 1000, Image: "registry.example/fleet-operator:1",
-		Nats: &nats.FleetNatsScore{Chart: natsChart(t)},
+		Nats: &nats.FleetNatsScore{Chart: standIn(t, charttest.Nats, "nats", nats.ChartVersion)},
 		Zitadel: &zitadel.FleetZitadelScore{
-			Chart: zitadelChart(t), Domain: domain, Port: port, Insecure: true, Database: zitadel.Database{DSN: []byte("postgresql://db")},
+			Chart: standIn(t, charttest.Zitadel, "zitadel", zitadel.ChartVersion), Domain: domain, Port: port, Insecure: true, Database: zitadel.Database{DSN: []byte("postgresql://db")},
 		},
 		Operator: &operator.FleetOperatorScore{Servers: []string{"nats://" + clients}},
 		Callout:  &callout.FleetCalloutScore{},
 	}
 
-	job := deploy.For(score).On(c)
+	job := deploy.For(score).On(c.Topology)
 	first := deploy.Options{Companions: []deploy.Companion{
 		after("zitadel: release", func() { c.runZitadel(emulator) }),
 		after("nats: release", func() { c.runBroker(clients) }),
@@ -102,14 +113,16 @@ func TestServer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	interrupted := first
 	interrupted.Companions = append(interrupted.Companions, after("nats: release", cancel))
+	began := time.Now()
 	_, err = job.Apply(ctx, interrupted)
 	require.ErrorIs(t, err, context.Canceled)
+	spent := time.Since(began)
 	keys := c.keys()
 
-	began := time.Now()
+	began = time.Now()
 	outcome, err := job.Apply(t.Context(), first)
 	require.NoError(t, err)
-	t.Logf("the rest took %s: %s", time.Since(began).Round(time.Second), outcome.Summary())
+	t.Logf("brought up in %s, an interruption among it: %s", (spent + time.Since(began)).Round(time.Second), outcome.Summary())
 	require.Equal(t, keys, c.keys(), "what was made before is kept")
 
 	began = time.Now()
