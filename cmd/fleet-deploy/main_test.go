@@ -49,7 +49,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"bundle", "--verify", "/nonexistent"}, 1, "no such file"},
 		{[]string{"bundle", "--set", "agents.podman=true"}, 2, "there is nothing to bundle"},
 		{[]string{"bundle", "-o", "yaml"}, 2, `--output "yaml" is unknown`},
-		{[]string{"bundle", "--only", "nats", "--set", "operator={image: i, servers: [a], nkeyFile: n}"}, 2, "--only nats: the site has no such target; it has operator"},
+		{[]string{"bundle", "--only", "nats", "--set", "operator={image: i, servers: [a], nkeyFile: n}"}, 2, "--only nats: the site has no such target; it has server"},
 	} {
 		result := fleetDeploy(t, test.args...)
 		require.Equal(t, test.code, result.code, test.args)

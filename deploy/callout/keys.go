@@ -166,7 +166,7 @@ func (s *FleetCalloutScore) stamp(ctx context.Context, topology kube.Objects) (s
 	if name := s.Identity.ServiceKeySecret; name != "" {
 		data, err := kube.ReadSecret(ctx, topology, s.namespace(), name)
 		if err != nil {
-			return "", err
+			return "", deploy.WithNext(err, "make the Secret %s with the key of the service user at Zitadel, under %s", name, s.serviceKeyKey())
 		}
 		var ok bool
 		if service, ok = data[s.serviceKeyKey()]; !ok {

@@ -78,6 +78,9 @@ func (s *FleetServerScore) parts(topology Cluster) ([]deploy.Part, error) {
 		return nil, err
 	}
 	w := s.wire(topology)
+	if w.Callout != nil && w.Setup == nil && !complete(w.Callout.Identity) {
+		return nil, domain.Errorf(domain.ErrInvalid, "callout: identity: describe zitadel or zitadelSetup as well, or write all of it: issuer, organization, project, device prefix and the key of the service user")
+	}
 	var parts []deploy.Part
 	if w.Callout != nil {
 		parts = append(parts, deploy.PartOf[Cluster]("keys", keys{w.Callout}, topology))
@@ -100,6 +103,10 @@ func (s *FleetServerScore) parts(topology Cluster) ([]deploy.Part, error) {
 	return parts, nil
 }
 
+func complete(i callout.Identity) bool {
+	return i.Issuer != "" && i.Organization != "" && i.Project != "" && i.DevicePrefix != "" && (len(i.ServiceKey) > 0 || i.ServiceKeySecret != "")
+}
+
 func (s *FleetServerScore) check() error {
 	switch {
 	case s.Nats == nil && s.Zitadel == nil && s.Setup == nil && s.Operator == nil && s.Callout == nil:
@@ -112,6 +119,11 @@ func (s *FleetServerScore) check() error {
 		return domain.Errorf(domain.ErrInvalid, "operator: a broker with the callout knows it by a key: leave user and password out")
 	case s.Callout != nil && s.Operator != nil && len(s.Operator.NKey) > 0 && len(s.Callout.OperatorNKey) > 0:
 		return domain.Errorf(domain.ErrInvalid, "operator: operator and callout share a key: give it once")
+	}
+	if s.Callout != nil && s.Operator != nil && len(s.Operator.NKey) > 0 {
+		if _, err := adapter.PublicKey(s.Operator.NKey, adapter.UserKey); err != nil {
+			return domain.WrapError(domain.ErrInvalid, err, "operator: its key at the broker")
+		}
 	}
 	for _, key := range s.Operators {
 		if !adapter.IsPublicKey(key, adapter.UserKey) {

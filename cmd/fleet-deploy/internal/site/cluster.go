@@ -80,6 +80,9 @@ func (s *Site) openCluster(environment Environment, opened *Opened) error {
 
 // open adds the targets of the cluster.
 func (o *clusterOpener) open(opened *Opened) error {
+	if !o.site.hasCluster() {
+		return nil
+	}
 	score, err := o.server()
 	if err != nil {
 		return err

@@ -107,12 +107,32 @@ func TestReleasesNeedNoClusterAndNoSecrets(t *testing.T) {
 	for _, release := range releases {
 		names = append(names, release.Namespace+"/"+release.Name)
 	}
-	require.Equal(t, []string{"fleet/zitadel", "fleet/nats", "fleet/fleet-operator"}, names)
-	releases, err = read.Releases(nothing, []string{"operator"})
+	require.Equal(t, []string{"fleet/nats", "fleet/zitadel", "fleet/fleet-operator"}, names)
+	releases, err = read.Releases(nothing, []string{"server"})
 	require.NoError(t, err)
-	require.Len(t, releases, 1)
+	require.Len(t, releases, 3)
 	_, err = read.Releases(nothing, []string{"king"})
 	require.ErrorContains(t, err, "--only king")
 	_, err = os.Stat(filepath.Join(dir, "none"))
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestReleasesOfAServerWithKeysElsewhere(t *testing.T) {
+	text := strings.Replace(serverExample(t), "callout: {}", `callout:
+  keys: {issuerFile: none, calloutUserFile: none, systemUserFile: none}
+  operatorNKeyFile: none
+  identity: {caFile: none}`, 1)
+	path := filepath.Join(t.TempDir(), "site.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	read, err := site.Read(site.Source{Path: path})
+	require.NoError(t, err)
+	releases, err := read.Releases(site.Environment{Getenv: func(string) (string, bool) { return "", false }}, nil)
+	require.NoError(t, err)
+	require.Len(t, releases, 4)
+	require.Equal(t, "fleet-callout", releases[3].Name)
+	chart, err := releases[3].Load(t.Context())
+	require.NoError(t, err)
+	images, err := chart.Images("fleet", "fleet-callout", releases[3].Values)
+	require.NoError(t, err)
+	require.Equal(t, []string{"registry.example/fleet-operator@sha256:…"}, images)
 }

@@ -220,6 +220,7 @@ func TestOpenServer(t *testing.T) {
 		"callout: {}    ":                 {"callout: {identity: {serviceKeyFile: dsn, serviceKeySecret: s}}", "callout: identity: give the key"},
 		"callout: {}     ":                {"callout:", "nats: say who may connect: write a callout beside it"},
 		"operator:\n  image: \"registry":  {"operator:\n  user: u\n  passwordFile: dsn\n  image: \"registry", "operator: a broker with the callout knows it by a key"},
+		"operator:\n  image: \"registry ": {"operator:\n  nkeyFile: dsn\n  image: \"registry", "operator: its key at the broker: nkey seed"},
 		"database: {dsnFile: dsn}":        {"database: {}", "zitadel: database"},
 		"zitadel:\n  domain: sso.example": {"zitadelSetup: {}\nzitadel:\n  domain: https://sso", "zitadel: domain"},
 	} {
@@ -228,6 +229,11 @@ func TestOpenServer(t *testing.T) {
 		_, err := open(writeCluster(t, strings.Replace(serverExample, from, c[0], 1)))
 		require.ErrorContains(t, err, c[1], from)
 	}
+}
+
+func TestCalloutAloneNeedsAnIdentity(t *testing.T) {
+	_, err := open(writeCluster(t, "kubernetes: {kubeconfig: kubeconfig, context: fleet}\ncallout: {image: i, devices: 5, servers: [\"tls://b\"]}\n"))
+	require.ErrorContains(t, err, "callout: identity: describe zitadel or zitadelSetup as well")
 }
 
 func TestMistakesOfTheClusterAreNamed(t *testing.T) {
