@@ -17,6 +17,7 @@ import (
 // and strict documents one meaning. data is syntactically valid.
 func checkShape(data []byte, t reflect.Type, strict bool) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber() // a number that no float can hold is of the wrong form, not another error
 	return shape{decoder: decoder, strict: strict}.value(t, true)
 }
 
