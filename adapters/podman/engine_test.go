@@ -33,6 +33,7 @@ func testEngine(t *testing.T, product podmantest.Product) {
 		{"OutOfMemory", testOutOfMemory},
 		{"Unhealthy", testUnhealthy},
 		{"Stop", testStop},
+		{"LogsEndEarly", testLogsEndEarly},
 		{"StopFailed", testStopFailed},
 		{"Pull", testPull},
 		{"PullFailures", testPullFailures},

@@ -70,7 +70,12 @@ func (r *Runtime) copyLog(ctx context.Context, c container, query domain.LogQuer
 		// It ended, or was removed, of which engines tell in many ways: go on
 		// with its next run, or with what has taken its place.
 		last, problem := c, err
-		c, err = r.nextRun(ctx, last, leave)
+		c, err = r.nextRun(ctx, last, sync.OnceFunc(func() {
+			// Podman may end a followed log before the last lines are in it. What
+			// fails here, such as that somebody has removed it, shows in nextRun.
+			_ = r.client.Logs(ctx, last.ID, engine.LogQuery{Tail: part.Tail, Place: part.Place}, w)
+			leave()
+		}))
 		leave()
 		switch {
 		case errors.Is(err, domain.ErrNotFound):
@@ -87,7 +92,7 @@ func (r *Runtime) copyLog(ctx context.Context, c container, query domain.LogQuer
 }
 
 // nextRun waits until the service runs anew, or has done so unnoticed, and
-// calls idle when it has to wait. ErrNotFound when the service is gone.
+// calls idle when it sees it at rest. ErrNotFound when the service is gone.
 func (r *Runtime) nextRun(ctx context.Context, last container, idle func()) (container, error) {
 	ticker := time.NewTicker(attachEvery)
 	defer ticker.Stop()
@@ -99,8 +104,9 @@ func (r *Runtime) nextRun(ctx context.Context, last container, idle func()) (con
 			return container{}, err
 		case c.State.Running(), c.State.Started() && (c.ID != last.ID || !c.State.StartedAt.Equal(last.State.StartedAt)):
 			return c, nil
+		default:
+			idle()
 		}
-		idle()
 		select {
 		case <-ctx.Done():
 			return container{}, ctx.Err()
@@ -147,7 +153,7 @@ func (r *Runtime) serviceContainer(ctx context.Context, deployment contracts.Dep
 }
 
 // lastWords is how long an ended container is kept for those who read its log.
-const lastWords = 2 * time.Second
+const lastWords = 5 * time.Second
 
 // readers are the containers whose logs are being followed. An engine that
 // removes a container ends its log at once, last lines unread: those that tell
