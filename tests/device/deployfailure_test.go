@@ -100,7 +100,10 @@ func TestFleetDeployFailures(t *testing.T) {
 	paris := s.reach(t, d, 1)
 	link := newCutter(t, net.JoinHostPort(paris.address, "22"))
 	paris.address = link.address
-	done := func(t *testing.T, undo ...string) func() { return func() { d.must(t, undo...) } }
+	done := func(t *testing.T, undo ...string) func() {
+		t.Helper()
+		return func() { d.must(t, undo...) }
+	}
 
 	failures := []hostFailure{
 		{
@@ -111,6 +114,7 @@ func TestFleetDeployFailures(t *testing.T) {
 		{
 			injected: "sudo refused",
 			inject: func(t *testing.T) func() {
+				t.Helper()
 				d.must(t, "mv", "/etc/sudoers.d/pi", "/root/sudoers")
 				return done(t, "mv", "/root/sudoers", "/etc/sudoers.d/pi")
 			},
@@ -124,6 +128,7 @@ func TestFleetDeployFailures(t *testing.T) {
 		{
 			injected: "disk full during the upload",
 			inject: func(t *testing.T) func() {
+				t.Helper()
 				d.must(t, "mount", "-t", "tmpfs", "-o", "size=1m", "full", "/var/cache/fleet-deploy")
 				return done(t, "umount", "/var/cache/fleet-deploy")
 			},
@@ -142,6 +147,7 @@ func TestFleetDeployFailures(t *testing.T) {
 		{
 			injected: "disk full before the credential", installed: true,
 			inject: func(t *testing.T) func() {
+				t.Helper()
 				d.must(t, "mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "full", "/etc/fleet-agent")
 				d.must(t, "sh", "-c", "! head -c 1000000 /dev/zero 2>/dev/null >/etc/fleet-agent/filler")
 				return done(t, "rm", "/etc/fleet-agent/filler")
@@ -152,6 +158,7 @@ func TestFleetDeployFailures(t *testing.T) {
 		{
 			injected: "service does not start", installed: true,
 			inject: func(t *testing.T) func() {
+				t.Helper()
 				// What the service reads has changed, so it is to be started anew.
 				d.must(t, "sed", "-i", "s/rack/shelf/", "/etc/fleet-agent/config.toml")
 				d.must(t, "mkdir", "-p", "/etc/systemd/system/fleet-agent.service.d")

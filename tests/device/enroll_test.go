@@ -163,7 +163,7 @@ func TestFleetDeployEnrolls(t *testing.T) {
 	require.Contains(t, said, "is enrolled as")
 	e.tellsNoToken(t, said, token)
 	require.NoFileExists(t, filepath.Join(d.path("root"), tokenOnDevice))
-	for _, file := range strings.Fields(d.must(t, "find", identityOnDevice, "-type", "f")) {
+	for file := range strings.FieldsSeq(d.must(t, "find", identityOnDevice, "-type", "f")) {
 		require.Equal(t, "600 root", d.must(t, "stat", "--format", "%a %U", file), file)
 	}
 	out, err := e.fleet.CLI(t.Context(), "get", "devices", "-l", "site=paris")
