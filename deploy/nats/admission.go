@@ -8,10 +8,10 @@ import (
 
 // Admission says who may connect to the broker: Callout, CalloutFrom or Users.
 type Admission interface {
-	// conf is the broker's configuration of it.
-	conf(ctx context.Context) (string, error)
-	// late says that it is known only once something else is there.
-	late() bool
+	// conf is the broker's configuration of it, nothing when it is known later.
+	conf() (string, error)
+	// later asks for it once something else is there, nil when it is known.
+	later() func(ctx context.Context) (string, error)
 }
 
 // Callout admits clients by tokens, through the fleet's auth callout. It holds
@@ -26,7 +26,7 @@ type Callout struct {
 	Operators               []string
 }
 
-func (c Callout) conf(context.Context) (string, error) {
+func (c Callout) conf() (string, error) {
 	return nats.ServerConfig{
 		// The chart writes the rest; this is not in the part that is used.
 		StoreDir: storeDir, Accounts: c.Accounts, Issuer: c.Issuer, Exchange: c.Exchange,
@@ -34,21 +34,23 @@ func (c Callout) conf(context.Context) (string, error) {
 	}.AuthConf()
 }
 
-func (Callout) late() bool { return false }
+func (Callout) later() func(context.Context) (string, error) { return nil }
 
 // CalloutFrom is a Callout that is asked for when it is needed, since its keys
 // are made in the cluster. It returns domain.ErrNotFound until they are.
 type CalloutFrom func(ctx context.Context) (Callout, error)
 
-func (c CalloutFrom) conf(ctx context.Context) (string, error) {
-	callout, err := c(ctx)
-	if err != nil {
-		return "", err
-	}
-	return callout.conf(ctx)
-}
+func (CalloutFrom) conf() (string, error) { return "", nil }
 
-func (CalloutFrom) late() bool { return true }
+func (c CalloutFrom) later() func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		callout, err := c(ctx)
+		if err != nil {
+			return "", err
+		}
+		return callout.conf()
+	}
+}
 
 // Users admits users whom the broker knows by itself, by key or password.
 type Users struct {
@@ -56,6 +58,6 @@ type Users struct {
 	Users    []nats.StaticUser
 }
 
-func (u Users) conf(context.Context) (string, error) { return nats.StaticConf(u.Accounts, u.Users) }
+func (u Users) conf() (string, error) { return nats.StaticConf(u.Accounts, u.Users) }
 
-func (Users) late() bool { return false }
+func (Users) later() func(context.Context) (string, error) { return nil }

@@ -187,17 +187,26 @@ func (s *FleetNatsScore) admitting(topology Cluster) (admission, release deploy.
 		Releases: topology, Namespace: s.namespace(), Name: s.release(), Source: source,
 		Leaves: "the volumes, which hold the fleet's state",
 	}
+	fill := func(auth string) error {
+		secret.Data = map[string][]byte{authFile: []byte(auth)}
+		values, err := s.values(auth)
+		chart.Values = values
+		return err
+	}
+	later := s.Admission.later()
+	if later == nil {
+		auth, err := s.Admission.conf()
+		if err != nil {
+			return nil, nil, err
+		}
+		return secret, chart, fill(auth)
+	}
 	complete := func(ctx context.Context) error {
-		auth, err := s.Admission.conf(ctx)
+		auth, err := later(ctx)
 		if err != nil {
 			return err
 		}
-		secret.Data = map[string][]byte{authFile: []byte(auth)}
-		chart.Values, err = s.values(auth)
-		return err
-	}
-	if !s.Admission.late() {
-		return secret, chart, complete(context.Background())
+		return fill(auth)
 	}
 	chart.Values, err = s.values("")
 	return &deploy.Late{Resource: secret, Complete: complete}, &deploy.Late{Resource: chart, Complete: complete}, err

@@ -33,75 +33,75 @@ func copied[T any](score *T) *T {
 	return &c
 }
 
-func (w *FleetServerScore) wireNats() {
-	if w.Nats = copied(w.Nats); w.Nats == nil {
+func (s *FleetServerScore) wireNats() {
+	if s.Nats = copied(s.Nats); s.Nats == nil {
 		return
 	}
-	w.Nats.Namespace = cmp.Or(w.Nats.Namespace, w.Namespace)
-	w.Nats.Devices = cmp.Or(w.Nats.Devices, w.Devices)
-	w.Devices = cmp.Or(w.Devices, w.Nats.Devices)
+	s.Nats.Namespace = cmp.Or(s.Nats.Namespace, s.Namespace)
+	s.Nats.Devices = cmp.Or(s.Nats.Devices, s.Devices)
+	s.Devices = cmp.Or(s.Devices, s.Nats.Devices)
 }
 
-func (w *FleetServerScore) wireZitadel() {
-	w.Zitadel, w.Setup = copied(w.Zitadel), copied(w.Setup)
-	if w.Zitadel != nil {
-		w.Zitadel.Namespace = cmp.Or(w.Zitadel.Namespace, w.Namespace)
-		if w.Setup == nil && w.Callout != nil {
-			w.Setup = &zitadelsetup.FleetZitadelSetupScore{}
+func (s *FleetServerScore) wireZitadel() {
+	s.Zitadel, s.Setup = copied(s.Zitadel), copied(s.Setup)
+	if s.Zitadel != nil {
+		s.Zitadel.Namespace = cmp.Or(s.Zitadel.Namespace, s.Namespace)
+		if s.Setup == nil && s.Callout != nil {
+			s.Setup = &zitadelsetup.FleetZitadelSetupScore{}
 		}
 	}
-	if w.Setup == nil {
+	if s.Setup == nil {
 		return
 	}
-	w.Setup.Namespace = cmp.Or(w.Setup.Namespace, w.Namespace)
-	if w.Zitadel != nil {
-		w.Setup.Issuer = cmp.Or(w.Setup.Issuer, w.Zitadel.Issuer())
-		w.Setup.Service = cmp.Or(w.Setup.Service, w.Zitadel.Service())
+	s.Setup.Namespace = cmp.Or(s.Setup.Namespace, s.Namespace)
+	if s.Zitadel != nil {
+		s.Setup.Issuer = cmp.Or(s.Setup.Issuer, s.Zitadel.Issuer())
+		s.Setup.Service = cmp.Or(s.Setup.Service, s.Zitadel.Service())
 	}
 }
 
 // broker returns the broker's URLs and authorities, where it is one of the parts.
-func (w *FleetServerScore) broker() (servers []string, ca []byte) {
+func (s *FleetServerScore) broker() (servers []string, ca []byte) {
 	switch {
-	case w.Nats == nil:
+	case s.Nats == nil:
 		return nil, nil
-	case w.Nats.TLS != nil:
-		return []string{fmt.Sprintf("tls://%s:4222", w.Nats.TLS.Host)}, w.Nats.TLS.CA
+	case s.Nats.TLS != nil:
+		return []string{fmt.Sprintf("tls://%s:4222", s.Nats.TLS.Host)}, s.Nats.TLS.CA
 	default:
-		return []string{fmt.Sprintf("nats://%s.%s.svc:4222", w.Nats.ServiceName(), w.Nats.Namespace)}, nil
+		return []string{fmt.Sprintf("nats://%s.%s.svc:4222", s.Nats.ServiceName(), s.Nats.Namespace)}, nil
 	}
 }
 
-func (w *FleetServerScore) wireOperator() {
-	if w.Operator = copied(w.Operator); w.Operator == nil {
+func (s *FleetServerScore) wireOperator() {
+	if s.Operator = copied(s.Operator); s.Operator == nil {
 		return
 	}
-	o := w.Operator
-	o.Namespace = cmp.Or(o.Namespace, w.Namespace)
-	o.Image = cmp.Or(o.Image, w.Image)
-	o.Devices = cmp.Or(o.Devices, w.Devices)
-	servers, ca := w.broker()
+	o := s.Operator
+	o.Namespace = cmp.Or(o.Namespace, s.Namespace)
+	o.Image = cmp.Or(o.Image, s.Image)
+	o.Devices = cmp.Or(o.Devices, s.Devices)
+	servers, ca := s.broker()
 	if len(o.Servers) == 0 {
 		o.Servers = servers
 	}
 	if len(o.CA) == 0 {
 		o.CA = ca
 	}
-	if w.Nats != nil {
-		o.StreamReplicas = cmp.Or(o.StreamReplicas, w.Nats.Replicas)
+	if s.Nats != nil {
+		o.StreamReplicas = cmp.Or(o.StreamReplicas, s.Nats.Replicas)
 	}
 }
 
-func (w *FleetServerScore) wireCallout(topology kube.Objects) {
-	if w.Callout = copied(w.Callout); w.Callout == nil {
+func (s *FleetServerScore) wireCallout(topology kube.Objects) {
+	if s.Callout = copied(s.Callout); s.Callout == nil {
 		return
 	}
-	c := w.Callout
-	c.Namespace = cmp.Or(c.Namespace, w.Namespace)
-	c.Devices = cmp.Or(c.Devices, w.Devices)
-	c.Image = cmp.Or(c.Image, w.Image)
-	servers, ca := w.broker()
-	if o := w.Operator; o != nil {
+	c := s.Callout
+	c.Namespace = cmp.Or(c.Namespace, s.Namespace)
+	c.Devices = cmp.Or(c.Devices, s.Devices)
+	c.Image = cmp.Or(c.Image, s.Image)
+	servers, ca := s.broker()
+	if o := s.Operator; o != nil {
 		// One key for both, in one Secret.
 		if o.NKeySecret == "" {
 			c.OperatorNKey = append(c.OperatorNKey, o.NKey...)
@@ -116,18 +116,18 @@ func (w *FleetServerScore) wireCallout(topology kube.Objects) {
 	if len(c.CA) == 0 {
 		c.CA = ca
 	}
-	if w.Nats != nil {
-		c.BrokerService = cmp.Or(c.BrokerService, w.Nats.ServiceName())
+	if s.Nats != nil {
+		c.BrokerService = cmp.Or(c.BrokerService, s.Nats.ServiceName())
 	}
 	if c.Complete == nil {
-		c.Complete = w.complete(topology)
+		c.Complete = s.complete(topology)
 	}
 }
 
 // complete fills in the callout's what the operator and Zitadel know once they
 // are there.
-func (w *FleetServerScore) complete(topology kube.Objects) func(context.Context, *callout.FleetCalloutScore) error {
-	setup, operator := w.Setup, w.Operator
+func (s *FleetServerScore) complete(topology kube.Objects) func(context.Context, *callout.FleetCalloutScore) error {
+	setup, operator := s.Setup, s.Operator
 	return func(ctx context.Context, c *callout.FleetCalloutScore) error {
 		if len(c.SigningKeys) == 0 && operator != nil {
 			keys, err := operator.SigningKeys(ctx, topology)

@@ -84,8 +84,10 @@ nats:
 	data, err := os.ReadFile(filepath.Join(online, made.Path))
 	require.NoError(t, err)
 	text = strings.Replace(text, repository, "http://127.0.0.1:1", 1)
+	// A broker of its own would have to run in the cluster: the operator alone.
+	operatorAlone, _, _ := strings.Cut(text, "nats:\n")
 	for name, content := range map[string][]byte{
-		"site.yaml": []byte(text), "operator.nk": nkey, "signing.pem": pem, "operator.password": []byte("word"), "site.bundle": data,
+		"site.yaml": []byte(text), "operator.yaml": []byte(operatorAlone), "operator.nk": nkey, "signing.pem": pem, "operator.password": []byte("word"), "site.bundle": data,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(site, name), content, 0o600))
 	}
@@ -94,8 +96,8 @@ nats:
 	require.Contains(t, out, "it is whole: 1 chart, 2 images")
 	out, said, err = fleetDeploy(ctx, site, "plan", "--bundle", "site.bundle")
 	require.NoError(t, err, said)
-	require.Contains(t, out, "+ release "+f.namespace+"/nats: install nats "+nats.ChartVersion)
-	require.Contains(t, out, "+ images in "+registry.Host+"/fleet: put 1 of 1 there")
+	require.Contains(t, out, "+ nats: release "+f.namespace+"/nats: install nats "+nats.ChartVersion)
+	require.Contains(t, out, "+ images in "+registry.Host+"/fleet: put 2 of 2 there")
 	_, said, err = fleetDeploy(ctx, site, "plan")
 	require.Error(t, err)
 	require.Contains(t, said, "images: they are those of a bundle: name it with --bundle")
@@ -106,7 +108,7 @@ nats:
 	// The cluster's pods get ready, but nothing runs in them: so it does here.
 	applied := make(chan error, 1)
 	go func() {
-		out, said, err := fleetDeploy(ctx, site, "apply", "--only", "operator", "--bundle", "site.bundle", "--yes")
+		out, said, err := fleetDeploy(ctx, site, "apply", "-f", "operator.yaml", "--bundle", "site.bundle", "--yes")
 		if err != nil {
 			err = fmt.Errorf("%w\n%s\n%s", err, out, said)
 		}
@@ -131,10 +133,10 @@ nats:
 	t.Cleanup(func() { require.NoError(t, program.Stop(syscall.SIGTERM, timeout)) })
 	require.NoError(t, <-applied)
 
-	out, said, err = fleetDeploy(ctx, site, "apply", "--only", "operator", "--bundle", "site.bundle", "--yes")
+	out, said, err = fleetDeploy(ctx, site, "apply", "-f", "operator.yaml", "--bundle", "site.bundle", "--yes")
 	require.NoError(t, err, said)
 	require.Contains(t, out, "nothing to change")
-	out, said, err = fleetDeploy(ctx, site, "destroy", "--only", "operator", "--yes")
+	out, said, err = fleetDeploy(ctx, site, "destroy", "-f", "operator.yaml", "--yes")
 	require.NoError(t, err, said)
 	require.Contains(t, out, "2 changed")
 }

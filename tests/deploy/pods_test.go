@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -124,8 +125,7 @@ func (c *containers) files(volume corev1.Volume) map[string][]byte {
 
 // stop ends the programs, in the opposite order.
 func (c *containers) stop() {
-	for i := len(c.programs) - 1; i >= 0; i-- {
-		program := c.programs[i]
+	for _, program := range slices.Backward(c.programs) {
 		if c.t.Failed() {
 			c.t.Logf("%s:\n%s", program.Name, program.Output())
 		}
