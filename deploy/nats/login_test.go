@@ -10,16 +10,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
+	"github.com/nationtech/harmony-fleet/adapters/nats/natstest"
 	"github.com/nationtech/harmony-fleet/deploy/nats"
 	"github.com/nationtech/harmony-fleet/domain"
 )
 
 func TestStrangersAreRefused(t *testing.T) {
-	keys := callout(t)
-	server, err := devserver.New(devserver.Options{StoreDir: t.TempDir(), Operator: keys.Operators[0]})
-	require.NoError(t, err)
-	require.NoError(t, nats.RefusesStrangers(t.Context(), running(t, server), "", nil))
+	broker := strings.TrimPrefix(natstest.Start(t, natstest.Options{}).URL(), "nats://")
+	require.NoError(t, nats.RefusesStrangers(t.Context(), broker, "", nil))
 }
 
 func TestNobodyDecides(t *testing.T) {
@@ -40,16 +38,6 @@ func TestNobodyDecides(t *testing.T) {
 	require.ErrorContains(t, err, "nobody decided")
 }
 
-// running serves until the test ends.
-func running(t *testing.T, server *devserver.Server) (address string) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- server.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
-	return strings.TrimPrefix(server.URL(), "nats://")
-}
-
 func TestWhatElseAnswersStrangers(t *testing.T) {
 	for says, want := range map[string]error{
 		"INFO {}\r\nPONG\r\n":                                domain.ErrConflict,
@@ -67,7 +55,7 @@ func TestWhatElseAnswersStrangers(t *testing.T) {
 			require.ErrorIs(t, err, want, says)
 		}
 	}
-	closed := freeAddress(t)
+	closed := natstest.FreeAddress(t)
 	require.ErrorIs(t, nats.RefusesStrangers(t.Context(), closed, "", nil), domain.ErrUnavailable)
 }
 

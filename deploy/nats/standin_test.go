@@ -3,7 +3,6 @@ package nats_test
 import (
 	"context"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	adapter "github.com/nationtech/harmony-fleet/adapters/nats"
-	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
+	"github.com/nationtech/harmony-fleet/adapters/nats/natstest"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
 	"github.com/nationtech/harmony-fleet/deploy/kube/charttest"
 	"github.com/nationtech/harmony-fleet/deploy/nats"
@@ -63,33 +62,10 @@ func startBroker(t *testing.T, admission nats.Callout, serverTLS *adapter.Server
 	t.Helper()
 	topology, err := kube.New(kube.Config{Kubeconfig: cluster.Get(t).Kubeconfig})
 	require.NoError(t, err)
-	var server *devserver.Server
 	b := &broker{Topology: topology}
-	for range 5 { // the monitor's port can be taken by another in between
-		b.monitor, b.client = freeAddress(t), freeAddress(t)
-		client, err := net.ResolveTCPAddr("tcp", b.client)
-		require.NoError(t, err)
-		server, err = devserver.NewWithCallout(adapter.ServerConfig{
-			StoreDir: t.TempDir(), Monitor: b.monitor, Port: client.Port, TLS: serverTLS, Issuer: admission.Issuer, Exchange: admission.Exchange,
-			CalloutUser: admission.CalloutUser, SystemUser: admission.SystemUser, Operators: admission.Operators,
-		})
-		if err == nil {
-			break
-		}
-		t.Log(err)
-	}
-	require.NotNil(t, server)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- server.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
+	b.client, b.monitor = natstest.Serve(t, adapter.ServerConfig{
+		TLS: serverTLS, Issuer: admission.Issuer, Exchange: admission.Exchange,
+		CalloutUser: admission.CalloutUser, SystemUser: admission.SystemUser, Operators: admission.Operators,
+	})
 	return b
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nationtech/harmony-fleet/adapters/nats"
-	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
+	"github.com/nationtech/harmony-fleet/adapters/nats/natstest"
 	"github.com/nationtech/harmony-fleet/adapters/zitadel"
 	"github.com/nationtech/harmony-fleet/adapters/zitadel/zitadeltest"
 	"github.com/nationtech/harmony-fleet/deploy"
@@ -37,8 +37,9 @@ func startIdentity(t *testing.T) callout.Identity {
 	}
 }
 
-// brokerFor is a broker that knows the keys that are in the cluster.
-func brokerFor(t *testing.T, c *containers) *devserver.Server {
+// brokerFor runs a broker that knows the keys that are in the cluster, and returns
+// its URL.
+func brokerFor(t *testing.T, c *containers) string {
 	t.Helper()
 	public := func(secret, name string, kind nats.KeyKind) string {
 		data, err := kube.ReadSecret(t.Context(), c.Topology, c.namespace, secret)
@@ -47,20 +48,14 @@ func brokerFor(t *testing.T, c *containers) *devserver.Server {
 		require.NoError(t, err)
 		return key
 	}
-	server, err := devserver.NewWithCallout(nats.ServerConfig{
-		StoreDir: t.TempDir(), Port: -1,
+	clients, _ := natstest.Serve(t, nats.ServerConfig{
 		Issuer:      public("fleet-callout-keys", "issuer.nk", nats.IssuerKey),
 		Exchange:    public("fleet-callout-keys", "exchange.nk", nats.ExchangeKey),
 		CalloutUser: public("fleet-callout-keys", "callout.nk", nats.UserKey),
 		SystemUser:  public("fleet-callout-keys", "system.nk", nats.UserKey),
 		Operators:   []string{public(callout.OperatorSecret, operator.NKeyKey, nats.UserKey)},
 	})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- server.Run(ctx) }()
-	t.Cleanup(func() { cancel(); require.NoError(t, <-ended) })
-	return server
+	return "nats://" + clients
 }
 
 // keys is the Score of the callout's keys alone: the broker needs them first.
@@ -82,8 +77,7 @@ func TestCallout(t *testing.T) {
 	}
 	_, err := deploy.For[callout.Cluster](keys{score}).Apply(t.Context(), c.Topology, deploy.Options{})
 	require.NoError(t, err)
-	broker := brokerFor(t, c)
-	score.Servers = []string{broker.URL()}
+	score.Servers = []string{brokerFor(t, c)}
 
 	// An operator, with the same key, makes what the callout waits for.
 	nkey, err := kube.ReadSecret(t.Context(), c.Topology, c.namespace, callout.OperatorSecret)
@@ -122,7 +116,7 @@ func TestCallout(t *testing.T) {
 
 	// A broker that admits by other keys asks somebody else: that is found out.
 	other := *score
-	other.Servers = []string{strangersBroker(t)}
+	other.Servers = []string{natstest.Start(t, natstest.Options{}).URL()}
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err = deploy.For(&other).On(c.Topology).Smoke(ctx, deploy.Options{Companions: []deploy.Companion{{Observe: func(event deploy.Event) {
 		if strings.Contains(event.Message, "refused a stranger without asking the callout") {
@@ -138,16 +132,4 @@ func TestCallout(t *testing.T) {
 	after, err := kube.ReadSecret(t.Context(), c.Topology, c.namespace, callout.OperatorSecret)
 	require.NoError(t, err)
 	require.Equal(t, nkey, after, "the broker knows the operator by it")
-}
-
-// strangersBroker refuses strangers by itself.
-func strangersBroker(t *testing.T) string {
-	t.Helper()
-	server, err := devserver.New(devserver.Options{StoreDir: t.TempDir()})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- server.Run(ctx) }()
-	t.Cleanup(func() { cancel(); require.NoError(t, <-ended) })
-	return server.URL()
 }

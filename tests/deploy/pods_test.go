@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/nationtech/harmony-fleet/adapters/nats/natstest"
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
 	"github.com/nationtech/harmony-fleet/deploy/kube/kubelettest"
@@ -73,7 +74,7 @@ func (c *containers) run(deployment, binary string, healthPort int, flags ...str
 			}
 			args = append(args, argument)
 		}
-		address := unusedAddress(c.t)
+		address := natstest.FreeAddress(c.t)
 		args = append(append(args, "--health-address="+address), flags...)
 		program, err := fleettest.Start(pod, filepath.Join(bin, binary), args, []string{"FLEET_OPERATOR_IDENTITY=" + pod}, nil)
 		require.NoError(c.t, err)

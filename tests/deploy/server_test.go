@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/nationtech/harmony-fleet/adapters/nats/natstest"
 	"github.com/nationtech/harmony-fleet/adapters/zitadel/zitadeltest"
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/callout"
@@ -84,7 +85,7 @@ func TestServer(t *testing.T) {
 	domain, text, _ := strings.Cut(strings.TrimPrefix(emulator.Issuer(), "http://"), ":")
 	port, err := strconv.Atoi(text)
 	require.NoError(t, err)
-	clients := unusedAddress(t)
+	clients := natstest.FreeAddress(t)
 
 	score := &server.FleetServerScore{
 		Namespace: c.namespace, Devices: 1000, Image: "registry.example/fleet-operator:1",

@@ -3,7 +3,6 @@ package deploy
 import (
 	"context"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +16,7 @@ import (
 
 	"github.com/nationtech/harmony-fleet/adapters/kube/kubetest"
 	adapter "github.com/nationtech/harmony-fleet/adapters/nats"
-	"github.com/nationtech/harmony-fleet/adapters/nats/devserver"
+	"github.com/nationtech/harmony-fleet/adapters/nats/natstest"
 	"github.com/nationtech/harmony-fleet/adapters/zitadel/zitadeltest"
 	"github.com/nationtech/harmony-fleet/deploy"
 	"github.com/nationtech/harmony-fleet/deploy/kube"
@@ -105,34 +104,11 @@ func (s *side) startBroker(t *testing.T) nats.Callout {
 		Issuer: key("issuer", adapter.IssuerKey), Exchange: key("exchange", adapter.ExchangeKey), CalloutUser: key("callout", adapter.UserKey),
 		SystemUser: key("system", adapter.UserKey), Operators: []string{key("operator.nk", adapter.UserKey)},
 	}
-	var server *devserver.Server
-	for range 5 { // a free port can be taken by another in between
-		s.client, s.monitor = unusedAddress(t), unusedAddress(t)
-		client, err := net.ResolveTCPAddr("tcp", s.client)
-		require.NoError(t, err)
-		server, err = devserver.NewWithCallout(adapter.ServerConfig{
-			StoreDir: t.TempDir(), Monitor: s.monitor, Port: client.Port, Issuer: admission.Issuer, Exchange: admission.Exchange,
-			CalloutUser: admission.CalloutUser, SystemUser: admission.SystemUser, Operators: admission.Operators,
-		})
-		if err == nil {
-			break
-		}
-		t.Log(err)
-	}
-	require.NotNil(t, server)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- server.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
+	s.client, s.monitor = natstest.Serve(t, adapter.ServerConfig{
+		Issuer: admission.Issuer, Exchange: admission.Exchange,
+		CalloutUser: admission.CalloutUser, SystemUser: admission.SystemUser, Operators: admission.Operators,
+	})
 	return admission
-}
-
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // connect says what listens in the pods.
