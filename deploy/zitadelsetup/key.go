@@ -58,6 +58,23 @@ func (k *key) Plan(ctx context.Context, goal deploy.Goal) (deploy.Change, error)
 	if goal == deploy.Absent {
 		return k.removal(ctx)
 	}
+	change, err := k.lacking(ctx)
+	if err != nil || change.Action != deploy.ActionNone {
+		return change, err
+	}
+	_, err = kube.ReadSecret(ctx, k.topology, k.score.namespace(), draftSecret)
+	switch {
+	case errors.Is(err, domain.ErrNotFound):
+		return change, nil
+	case err != nil:
+		return deploy.Change{}, k.advised(err)
+	}
+	return deploy.Change{Action: deploy.ActionUpdate, Summary: "remove the draft " + draftSecret + " that an earlier run left"}, nil
+}
+
+// lacking is what the Secret lacks, whatever draft there is; unchanged when it
+// holds a key of the operator that Zitadel knows.
+func (k *key) lacking(ctx context.Context) (deploy.Change, error) {
 	stored, err := readKey(ctx, k.topology, k.score.namespace(), KeySecret)
 	switch {
 	case errors.Is(err, domain.ErrNotFound):
@@ -82,14 +99,7 @@ func (k *key) Plan(ctx context.Context, goal deploy.Goal) (deploy.Change, error)
 	case !known || stored.UserID != k.score.prefix().OperatorID():
 		return deploy.Change{Action: deploy.ActionUpdate, Summary: "Zitadel does not know this key of the operator, or it has expired: make a new one"}, nil
 	}
-	_, err = kube.ReadSecret(ctx, k.topology, k.score.namespace(), draftSecret)
-	switch {
-	case errors.Is(err, domain.ErrNotFound):
-		return deploy.Unchanged("there, and known to Zitadel"), nil
-	case err != nil:
-		return deploy.Change{}, k.advised(err)
-	}
-	return deploy.Change{Action: deploy.ActionUpdate, Summary: "remove the draft " + draftSecret + " that an earlier run left"}, nil
+	return deploy.Unchanged("there, and known to Zitadel"), nil
 }
 
 func (k *key) removal(ctx context.Context) (deploy.Change, error) {
@@ -103,8 +113,8 @@ func (k *key) removal(ctx context.Context) (deploy.Change, error) {
 // Apply implements deploy.Resource.
 func (k *key) Apply(ctx context.Context, goal deploy.Goal, progress deploy.Progress) error {
 	if goal == deploy.Present {
-		done, err := k.whole(ctx)
-		if err == nil && !done {
+		change, err := k.lacking(ctx)
+		if err == nil && change.Action != deploy.ActionNone {
 			err = k.make(ctx, progress)
 		}
 		if err != nil {
@@ -124,24 +134,6 @@ func (k *key) remove(ctx context.Context, name string, progress deploy.Progress)
 		return err
 	}
 	return secret.Apply(ctx, deploy.Absent, progress)
-}
-
-// whole says whether only the draft of an earlier run is left to be removed.
-func (k *key) whole(ctx context.Context) (bool, error) {
-	change, err := k.Plan(ctx, deploy.Present)
-	if err != nil || change.Action != deploy.ActionUpdate {
-		return false, err
-	}
-	stored, err := readKey(ctx, k.topology, k.score.namespace(), KeySecret)
-	if err != nil {
-		return false, nil //nolint:nilerr // a new one is made
-	}
-	known := false
-	err = k.score.administer(ctx, k.topology, func(setup *adapter.FleetSetup) (err error) {
-		known, err = setup.KnowsKey(ctx, stored.KeyID)
-		return err
-	})
-	return known && stored.UserID == k.score.prefix().OperatorID(), err
 }
 
 // make registers the key of the draft, and writes the Secret at once.
